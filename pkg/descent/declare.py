@@ -65,13 +65,17 @@ class Room:
         return {name: self.settings[name] for name in dict.fromkeys(names)}
 
 
-def room(slug: str) -> Room:
-    """The declarations of the paper `slug`; raises ConfigError if the package has no such room."""
+def room(slug: str, package: str | None = None) -> Room:
+    """The declarations of the paper `slug`, from `package`.room (default descent.papers.<slug>).
+
+    Raises ConfigError if there is no such module.
+    """
+    package = package or f"descent.papers.{slug}"
     try:
-        return importlib.import_module(f"descent.papers.{slug}.room").ROOM
+        return importlib.import_module(f"{package}.room").ROOM
     except ModuleNotFoundError as error:
-        if error.name and error.name.startswith(f"descent.papers.{slug}"):
+        if error.name and f"{package}.room".startswith(error.name):
             raise ConfigError(
-                f"config/papers/{slug}.yaml: there is no room pkg/descent/papers/{slug}/room.py; add it or remove the file"
+                f"config/papers/{slug}.yaml: there is no module {package}.room; add the room or remove the file"
             ) from None
         raise

@@ -77,7 +77,9 @@ def faults(owner: str, table: Mapping[str, Setting], values: Mapping[str, Any]) 
     found = []
     for name, value in values.items():
         if name not in table:
-            found.append(f"{owner}: unknown setting `{name}`{nearest(name, table)}; allowed: {', '.join(sorted(table))}")
+            found.append(
+                f"{owner}: unknown setting `{name}`{nearest(name, table)}; allowed: {', '.join(sorted(table))}"
+            )
         elif reason := table[name].fault(value):
             found.append(f"{owner}: `{name}` {reason}")
     return found

@@ -41,7 +41,9 @@ class Streams:
 
         return torch.Generator().manual_seed(self.entropy(purpose, seed, *key) % 2**63)
 
-    def normal(self, purpose: str, seeds: Sequence[int], shape: Sequence[int], *key: int | str, dtype=None) -> torch.Tensor:
+    def normal(
+        self, purpose: str, seeds: Sequence[int], shape: Sequence[int], *key: int | str, dtype=None
+    ) -> torch.Tensor:
         """Standard normals of shape (len(seeds), *shape) on the host, row s from seed s's own stream.
 
         float64 (the default) comes from NumPy, float32 from torch.

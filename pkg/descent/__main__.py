@@ -1,0 +1,207 @@
+"""The command line: `python -m descent run|list`. Needs only the training packages; see docs for the whole study."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from descent.errors import ConfigError, StudyError, listed, nearest
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; an error the user can mend is printed as its sentence, without a traceback."""
+    parser = argparse.ArgumentParser(
+        prog="descent", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="one job, no Snakemake, no MLflow", description=_run.__doc__)
+    run.add_argument("paper")
+    run.add_argument("experiment")
+    run.add_argument("--method", help="only this method (agrees with the whole block within rounding)")
+    run.add_argument("--block", help="only this block: gives the very bytes of the workflow")
+    run.add_argument("--scale", default="study", help="smoke, study or paper (default: study)")
+    run.add_argument("--seeds", default="verdict", help="verdict or dev (default: verdict)")
+    run.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting to change, for exploring"
+    )
+    run.add_argument("--device", help="auto, cpu or cuda, instead of what the experiment declares")
+    run.add_argument("--results", type=Path, help="folder of the records (default: results/run)")
+    run.add_argument("--out", type=Path, help="copy the records to this Parquet file as well")
+    run.set_defaults(act=_run)
+    show = commands.add_parser("list", help="papers, experiments, methods, scales, claims", description=_list.__doc__)
+    show.add_argument("paper", nargs="?")
+    show.set_defaults(act=_list)
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    try:
+        return options.act(options)
+    except StudyError as error:
+        print(f"descent: {error}" if "\n" not in str(error) else f"descent:\n{error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def checkout() -> Path:
+    """The checkout that the command works on: the nearest folder upwards that holds config/papers."""
+    start = Path(os.environ.get("DESCENT_ROOT", "."))
+    for folder in [start.resolve(), *start.resolve().parents]:
+        if (folder / "config" / "papers").is_dir():
+            return folder
+    raise ConfigError("no checkout here: run this inside the repository, or set DESCENT_ROOT to it")
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Run the jobs of one experiment, and first those that they need."""
+    from dataclasses import replace
+
+    from descent.config.plan import make_plan
+    from descent.config.read import read_study
+
+    root = checkout()
+    os.environ["DESCENT_ROOT"] = str(root)
+    chosen = {
+        "scale": options.scale,
+        "papers": options.paper,
+        "seeds": options.seeds,
+        "tier": "extended",
+        "bench": True,
+    }
+    plan = make_plan(root, read_study(root, chosen))
+    experiments = plan.papers[options.paper].experiments
+    if options.experiment not in experiments:
+        raise ConfigError(
+            f"{options.paper} has no experiment `{options.experiment}`{nearest(options.experiment, experiments)}; it has {listed(experiments)}"
+        )
+    jobs = plan.of(options.paper, options.experiment)
+    if options.block:
+        blocks = [job.block for job in jobs]
+        jobs = [job for job in jobs if job.block == options.block]
+        if not jobs:
+            raise ConfigError(
+                f"{options.experiment} has no block `{options.block}`{nearest(options.block, blocks)}; it has {listed(blocks)}"
+            )
+    if options.method:
+        methods = sorted({variant.method for job in jobs for variant in job.variants})
+        if options.method not in methods:
+            raise ConfigError(
+                f"{options.experiment} has no method `{options.method}`{nearest(options.method, methods)}; it has {listed(methods)}"
+            )
+        kept = [replace(job, variants=tuple(v for v in job.variants if v.method == options.method)) for job in jobs]
+        jobs = [job for job in kept if job.variants]
+    if options.set:
+        jobs = [_changed(job, options.set, plan) for job in jobs]
+    if options.device:
+        jobs = [replace(job, device=options.device) for job in jobs]
+    if not jobs:
+        reasons = {m.reason for m in plan.missing if (m.paper, m.experiment) == (options.paper, options.experiment)}
+        raise ConfigError(f"nothing to run: {'; '.join(sorted(reasons)) or 'no job at this scale'}")
+
+    from descent.devices import choose, claim_gpu
+    from descent.run import RECORDS, execute
+
+    for job in jobs:
+        choose(job.device)  # refuse before anything trains
+    results = options.results or root / "results" / "run" / options.scale
+    with claim_gpu(root / "results" / "gpus"):
+        for id in _needed_first(plan, jobs):
+            if not (results / id / RECORDS).is_file():
+                print(f"{id} (needed)")
+                execute(plan.jobs[id], results)
+        folders = []
+        for job in jobs:
+            print(job.id)
+            folders.append(execute(job, results))
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        if len(folders) == 1:
+            shutil.copyfile(folders[0] / RECORDS, options.out)
+        else:
+            from descent.records import read_records, write_records
+
+            write_records(options.out, read_records([folder / RECORDS for folder in folders]))
+        print(options.out)
+    else:
+        for folder in folders:
+            print(folder / RECORDS)
+    return 0
+
+
+def _changed(job, assignments: Sequence[str], plan):
+    """The job with settings changed; refused like the configuration's own."""
+    from dataclasses import replace
+
+    import yaml
+
+    from descent.config.plan import room_of
+    from descent.settings import faults
+
+    changes = {}
+    for text in assignments:
+        name, separator, value = text.partition("=")
+        if not separator:
+            raise ConfigError(f"--set {text}: write it as KEY=VALUE")
+        changes[name] = yaml.safe_load(value)
+    variants = []
+    for variant in job.variants:
+        allowed = room_of(plan.papers[job.paper]).allowed(job.experiment, variant.method)
+        if found := faults(f"--set: {variant.method}", allowed, changes):
+            raise ConfigError(found)
+        setting = {name: changes.get(name, value) for name, value in variant.setting.items()}
+        variants.append(replace(variant, setting=setting, params={**variant.params, **changes}))
+    return replace(job, variants=tuple(variants))
+
+
+def _needed_first(plan, jobs) -> list[str]:
+    """Ids of all jobs that `jobs` need, directly or not, each after what it needs itself."""
+    order: dict[str, None] = {}
+
+    def visit(job) -> None:
+        for ids in job.needs.values():
+            for id in ids:
+                visit(plan.jobs[id])
+                order.setdefault(id)
+
+    for job in jobs:
+        visit(job)
+    return list(order)
+
+
+def _list(options: argparse.Namespace) -> int:
+    """What there is: papers, or one paper's experiments, methods, scales and claims."""
+    from descent.config.model import SCALES
+    from descent.config.plan import make_plan, room_of
+    from descent.config.read import read_paper, read_study, registered
+
+    root = checkout()
+    if options.paper is None:
+        for slug in registered(root):
+            paper = read_paper(root, slug)
+            print(
+                f"{slug:12} {paper.title}\n{'':12} {paper.source}; {len(paper.experiments)} experiments, {len(paper.claims)} claims"
+            )
+        return 0
+    plans = {
+        scale: make_plan(root, read_study(root, {"papers": options.paper, "scale": scale}), everything=True)
+        for scale in SCALES
+    }
+    paper = plans["study"].papers[options.paper]
+    room = room_of(paper)
+    print(f"{paper.title}\n{paper.authors}\n{paper.source}\n")
+    for name, experiment in paper.experiments.items():
+        counts = ", ".join(f"{scale}: {len(plans[scale].of(options.paper, name))} jobs" for scale in SCALES)
+        print(f"experiment {name}: {experiment.title} ({experiment.kind}; {counts})")
+        for method in experiment.methods:
+            print(f"    {method:16} {room.methods[method].label}: {room.methods[method].about}")
+    print()
+    for name, claim in paper.claims.items():
+        print(f"claim {name} ({claim.get('origin', 'paper')}): {' '.join(str(claim['statement']).split())}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The configuration: a typed model (`model`), reading it (`read`), and what it asks to be run (`plan`)."""

@@ -1,0 +1,391 @@
+"""From the configuration to jobs: every variant resolved, every default filled in, every fault found before work starts."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from descent import declare, settings
+from descent.config.model import SCALES, ExperimentConfig, PaperConfig, ScaleConfig, StudyConfig
+from descent.config.read import read_paper, registered
+from descent.errors import ConfigError, DataError, listed, nearest
+from descent.job import Job, Variant
+
+FIRST_SEED = {"verdict": 1000, "dev": 500, "tuning": 200}
+RESERVED = {"when", "seeds", "datasets", "device", "tier", "threads", "tuned"}
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A cell of the study that is not run, and why. method None: the whole experiment."""
+
+    paper: str
+    experiment: str
+    method: str | None
+    setting: Mapping[str, Any]
+    reason: str
+
+
+@dataclass
+class Plan:
+    """Everything that a run of the study does and leaves out."""
+
+    study: StudyConfig
+    papers: dict[str, PaperConfig]
+    jobs: dict[str, Job] = field(default_factory=dict)
+    missing: list[Missing] = field(default_factory=list)
+
+    def of(self, paper: str, experiment: str | None = None) -> list[Job]:
+        """The jobs of a paper, or of one of its experiments."""
+        return [job for job in self.jobs.values() if job.paper == paper and experiment in (None, job.experiment)]
+
+
+def make_plan(root: Path, study: StudyConfig, *, everything: bool = False) -> Plan:
+    """Resolve the papers that `study` names. Raises ConfigError with all faults of all of them.
+
+    everything: also the extended tier and the `bench` jobs (for `descent list` and the tests' batteries).
+    """
+    slugs = registered(root) if study.papers == "all" else list(study.papers)
+    faults: list[str] = []
+    plan = Plan(study, {})
+    for slug in slugs:
+        try:
+            paper = read_paper(root, slug)
+            plan.papers[slug] = paper
+            planner = _Planner(paper, room_of(paper), study, everything)
+            planner.plan()
+            faults += planner.faults
+            plan.jobs |= {job.id: job for job in planner.jobs}
+            plan.missing += planner.missing
+        except ConfigError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigError(dict.fromkeys(faults))
+    return plan
+
+
+class _Planner:
+    """Resolves one paper."""
+
+    def __init__(self, paper: PaperConfig, room: declare.Room, study: StudyConfig, everything: bool):
+        self.paper, self.room, self.study, self.everything = paper, room, study, everything
+        self.where = f"config/papers/{paper.paper}.yaml"
+        self.faults: list[str] = []
+        self.jobs: list[Job] = []
+        self.missing: list[Missing] = []
+
+    def plan(self) -> None:
+        """Fill `jobs`, `missing` and `faults`, experiments in the order in which they feed each other."""
+        before = {name: self._depends_on(name, experiment) for name, experiment in self.paper.experiments.items()}
+        self._claims()
+        if self.faults:
+            return
+        try:
+            order = list(TopologicalSorter(before).static_order())
+        except CycleError as error:
+            self.faults.append(f"{self.where}: experiments need each other in a circle: {' -> '.join(error.args[1])}")
+            return
+        for name in order:
+            self._experiment(name, self.paper.experiments[name])
+
+    def _claims(self) -> None:
+        try:
+            from descent.claims import parse_claims
+        except ModuleNotFoundError as error:
+            if error.name and error.name.startswith("descent"):
+                raise
+            return  # no scipy here: a training machine does not judge
+        try:
+            parse_claims(self.paper.claims, where=self.where)
+        except ConfigError as error:
+            self.faults += error.faults
+
+    def _depends_on(self, name: str, experiment: ExperimentConfig) -> list[str]:
+        known = self.paper.experiments
+        wanted = [need.experiment for need in experiment.needs.values()]
+        wanted += [experiment.select.of] if experiment.select else []
+        rules = [*experiment.settings, *(rule for scale in experiment.scales.values() for rule in scale.settings)]
+        wanted += [of for rule in rules for of in (rule.get("tuned") or {}).values()]
+        for other in dict.fromkeys(wanted):
+            if other not in known:
+                self.faults.append(
+                    f"{self.where}: experiments.{name}: unknown experiment `{other}`{nearest(other, known)}"
+                )
+        if (experiment.kind == "select") != (experiment.select is not None):
+            self.faults.append(
+                f"{self.where}: experiments.{name}: `select` goes with `kind: select`, one needs the other"
+            )
+        return [other for other in dict.fromkeys(wanted) if other in known]
+
+    def _experiment(self, name: str, experiment: ExperimentConfig) -> None:
+        scale = experiment.scales.get(self.study.scale)
+        reason = None
+        if scale is None:
+            reason = f"not run at scale {self.study.scale}"
+        elif scale.not_run:
+            reason = scale.not_run
+        elif experiment.kind == "bench" and not (self.study.bench or self.everything):
+            reason = "measured time: run on request (`--config bench=true`)"
+        if experiment.kind == "select":
+            if reason is None and experiment.select:
+                self._select(name, experiment)
+        elif name not in self.room.experiments:
+            self.faults.append(
+                f"{self.where}: experiments: the room has no experiment `{name}`{nearest(name, self.room.experiments)}; "
+                f"it has {listed(sorted(self.room.experiments))}"
+            )
+        elif unknown := [m for m in experiment.methods if m not in self.room.methods]:
+            self.faults += [
+                f"{self.where}: experiments.{name}.methods: unknown method `{m}`{nearest(m, self.room.methods)}; "
+                f"known: {', '.join(self.room.methods)}"
+                for m in unknown
+            ]
+        elif reason is None and scale is not None:
+            self._train(name, experiment, scale)
+        if reason is not None:
+            self.missing.append(Missing(self.paper.paper, name, None, {}, reason))
+
+    def _select(self, name: str, experiment: ExperimentConfig) -> None:
+        spec = experiment.select
+        sources = [job for job in self.jobs if job.experiment == spec.of]
+        if not sources:
+            self._lost(name, None, {}, f"needs `{spec.of}`, which is not run")
+            return
+        axes = sources[0].axes
+        if unknown := [axis for axis in spec.over if axis not in axes]:
+            self.faults.append(
+                f"{self.where}: experiments.{name}.select.over: `{spec.of}` has no axis `{unknown[0]}`; it has {listed(axes)}"
+            )
+            return
+        chosen = {"metric": spec.metric, "best": spec.best, "over": list(spec.over)}
+        ids = tuple(job.id for job in sources)
+        self.jobs.append(
+            Job(
+                self.paper.paper,
+                name,
+                "all",
+                self.study.scale,
+                "select",
+                "descent.select",
+                axes,
+                (),
+                "cpu",
+                1,
+                needs={"from": ids},
+                select=chosen,
+            )
+        )
+
+    def _train(self, name: str, experiment: ExperimentConfig, scale: ScaleConfig) -> None:
+        where = f"{self.where}: experiments.{name}"
+        axes = tuple(experiment.vary)
+        vary = {**experiment.vary, **scale.vary}
+        if unknown := [axis for axis in scale.vary if axis not in axes]:
+            self.faults.append(
+                f"{where}.scales.{self.study.scale}.vary: no axis `{unknown[0]}`{nearest(unknown[0], axes)}"
+            )
+            return
+        rules = [*experiment.settings, *scale.settings]
+        takes = {m: self.room.allowed(name, m) for m in experiment.methods}
+        self._check_rules(where, rules, scale.skip, axes, experiment, takes)
+        split = experiment.split if experiment.split is not None else ["method", *axes]
+        if unknown := [part for part in split if part not in ("method", "seed", *axes)]:
+            self.faults.append(
+                f"{where}.split: no axis `{unknown[0]}`{nearest(unknown[0], axes)}; allowed: {', '.join(['method', 'seed', *axes])}"
+            )
+            return
+        blocks: dict[str, list[tuple[Variant, dict[str, Any]]]] = {}
+        for method in scale.methods or experiment.methods:
+            for setting in _settings(method, axes, vary):
+                cell = {"method": method, "scale": self.study.scale, **setting}
+                if any(_matches(entry, cell) for entry in scale.skip):
+                    self._lost(name, method, setting, f"left out at scale {self.study.scale}")
+                    continue
+                params, reserved = self._resolve(where, rules, cell, takes[method], experiment, scale)
+                if reserved["tier"] == "extended" and self.study.tier != "extended" and not self.everything:
+                    self._lost(name, method, setting, "a secondary sweep: run with `--config tier=extended`")
+                    continue
+                for variant in self._seeds(method, setting, params, reserved, experiment, "seed" in split):
+                    block = _block_name(split, variant)
+                    blocks.setdefault(block, []).append((variant, reserved))
+        for block, members in blocks.items():
+            self._job(name, experiment, axes, block, members)
+
+    def _resolve(self, where, rules, cell, takes, experiment, scale) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The params and the reserved keys of one variant."""
+        axes = {axis: value for axis, value in cell.items() if axis in takes}
+        reserved = {
+            "seeds": scale.seeds,
+            "datasets": experiment.datasets,
+            "device": experiment.device,
+            "tier": experiment.tier,
+            "threads": experiment.threads,
+            "tuned": {},
+        }
+        given: dict[str, Any] = {}
+        for rule in rules:
+            when = rule.get("when") or {}
+            if not _matches(when, cell):
+                continue
+            reserved |= {k: v for k, v in rule.items() if k in RESERVED - {"when"}}
+            named = "method" in when
+            given |= {k: v for k, v in rule.items() if k not in RESERVED and (named or k in takes)}
+        params = settings.with_defaults(takes, takes, {**given, **axes})
+        for key in reserved["tuned"]:
+            params.pop(key, None)
+        owner = f"{where}: {cell['method']}"
+        self.faults += settings.faults(owner, takes, params)
+        self.faults += [
+            f"{owner}: the setting `{n}` is missing; give it in `settings` ({takes[n].doc})"
+            for n in takes
+            if n not in params and n not in reserved["tuned"]
+        ]
+        seeds = reserved["seeds"]
+        if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
+            self.faults.append(f"{owner}: `seeds` must be a whole number of at least 1, got {seeds!r}")
+            reserved["seeds"] = 1
+        return params, reserved
+
+    def _seeds(self, method, setting, params, reserved, experiment, one_each) -> Iterator[Variant]:
+        kind = "tuning" if experiment.seeds_from == "tuning" else self.study.seeds
+        seeds = tuple(range(FIRST_SEED[kind], FIRST_SEED[kind] + reserved["seeds"]))
+        tuned = dict(reserved["tuned"])
+        for group in [(seed,) for seed in seeds] if one_each else [seeds]:
+            yield Variant(method, setting, params, group, tuned)
+
+    def _job(self, name, experiment, axes, block, members) -> None:
+        variants = [variant for variant, _ in members]
+        first = variants[0]
+        devices = {reserved["device"] for _, reserved in members}
+        threads = max(reserved["threads"] for _, reserved in members)
+        own = {"method": first.method, **first.params, **first.setting, "seed": first.seeds[0]}
+        wanted = dict.fromkeys(_filled(d, {**own, **v.params, **v.setting}) for v, r in members for d in r["datasets"])
+        datasets, stand_ins, reason = self._datasets(wanted)
+        needs: dict[str, tuple[str, ...]] = {}
+        for need, spec in experiment.needs.items():
+            ids = self._needed(spec.experiment, {k: _filled(v, own) for k, v in spec.where.items()})
+            needs[need] = ids
+            reason = reason or (None if ids else f"needs `{spec.experiment}`, which is not run")
+        for of in dict.fromkeys(of for variant in variants for of in variant.tuned.values()):
+            needs[of] = self._needed(of, {})
+            reason = reason or (None if needs[of] else f"needs `{of}`, which is not run")
+        if reason:
+            for variant in variants:
+                self._lost(name, variant.method, variant.setting, reason)
+            return
+        device = "cuda" if "cuda" in devices else "auto" if "auto" in devices else "cpu"
+        self.jobs.append(
+            Job(
+                self.paper.paper, name, block, self.study.scale, experiment.kind, self.room.experiments[name].module, axes,
+                tuple(variants), device, threads, datasets, stand_ins, needs,
+            )
+        )  # fmt: skip
+
+    def _needed(self, experiment: str, where: Mapping[str, Any]) -> tuple[str, ...]:
+        found = []
+        for job in self.jobs:
+            if job.experiment != experiment:
+                continue
+            cells = [{"method": v.method, **v.setting, "seed": v.seeds} for v in job.variants] or [{}]
+            if any(all(_same(cell.get(k), value) for k, value in where.items()) for cell in cells):
+                found.append(job.id)
+        return tuple(found)
+
+    def _datasets(self, names: Iterable[str]) -> tuple[dict[str, str], dict[str, str], str | None]:
+        """Hashes, stand-ins, and why the job cannot be run (None when it can)."""
+        from descent import data
+
+        hashes: dict[str, str] = {}
+        stand_ins: dict[str, str] = {}
+        for name in names:
+            try:
+                taken = (data.stand_in(name) or name) if self.study.scale == "smoke" else name
+                presence = data.present(taken)
+            except DataError as error:
+                self.faults.append(f"{self.where}: datasets: {error}")
+                continue
+            if not presence.available:
+                return {}, {}, presence.reason
+            hashes[name] = presence.hash
+            if taken != name:
+                stand_ins[name] = taken
+        return hashes, stand_ins, None
+
+    def _check_rules(self, where, rules, skip, axes, experiment, takes) -> None:
+        """Misspelt keys of rules, which would otherwise match nothing in silence."""
+        known = {name for table in takes.values() for name in table}
+        everywhere = [experiment.vary, *(s.vary for s in experiment.scales.values())]
+        values = {axis: {v for vary in everywhere for v in _flat(vary.get(axis, ()))} for axis in axes}
+        values |= {"method": set(experiment.methods), "scale": set(SCALES)}
+        for rule in rules:
+            for name in rule:
+                if name not in known | RESERVED:
+                    allowed = known | RESERVED
+                    self.faults.append(
+                        f"{where}.settings: unknown setting `{name}`{nearest(name, allowed)}; allowed: {', '.join(sorted(allowed))}"
+                    )
+        for when in [*(rule.get("when") or {} for rule in rules), *skip]:
+            for axis, wanted in when.items():
+                if axis not in values:
+                    self.faults.append(
+                        f"{where}: `{axis}` is no axis{nearest(axis, values)}; allowed: {', '.join(values)}"
+                    )
+                elif unknown := [v for v in _flat(wanted) if v not in values[axis]]:
+                    self.faults.append(
+                        f"{where}: no {axis} is `{unknown[0]}`{nearest(unknown[0], map(str, values[axis]))}; known: {listed(sorted(map(str, values[axis])))}"
+                    )
+
+    def _lost(self, experiment: str, method: str | None, setting: Mapping[str, Any], reason: str) -> None:
+        self.missing.append(Missing(self.paper.paper, experiment, method, dict(setting), reason))
+
+
+def _settings(method: str, axes: Sequence[str], vary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every combination of the axes' values for `method`; an axis that the method does not have is None."""
+    columns = []
+    for axis in axes:
+        values = vary[axis]
+        columns.append(values.get(method, [None]) if isinstance(values, Mapping) else values)
+    for combination in itertools.product(*columns):
+        yield dict(zip(axes, combination, strict=True))
+
+
+def _matches(when: Mapping[str, Any], cell: Mapping[str, Any]) -> bool:
+    return all(cell.get(axis) in _flat(wanted) for axis, wanted in when.items())
+
+
+def _flat(values: Any) -> list[Any]:
+    if isinstance(values, Mapping):
+        return [v for group in values.values() for v in _flat(group)]
+    return list(values) if isinstance(values, (list, tuple)) else [values]
+
+
+def _same(found: Any, wanted: Any) -> bool:
+    options = found if isinstance(found, tuple) else (found,)
+    return any(option == w or str(option) == str(w) for option in options for w in _flat(wanted))
+
+
+def _filled(template: Any, values: Mapping[str, Any]) -> Any:
+    """`{axis}` in a text replaced by the variant's value; anything else as it is."""
+    if not isinstance(template, str):
+        return template
+    return re.sub(r"\{(\w+)\}", lambda m: str(values.get(m[1], m[0])), template)
+
+
+def _block_name(split: Sequence[str], variant: Variant) -> str:
+    parts = []
+    for part in split:
+        value = variant.method if part == "method" else variant.seeds[0] if part == "seed" else variant.setting[part]
+        if value is not None:
+            text = str(value) if part in ("method",) or isinstance(value, str) else f"{part}{value}"
+            parts.append(re.sub(r"[^\w.+]", "_", text))
+    return "-".join(parts) or "all"
+
+
+def room_of(paper: PaperConfig) -> declare.Room:
+    """What the paper's room declares."""
+    return declare.room(paper.paper, paper.package)

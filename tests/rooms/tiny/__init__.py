@@ -1,0 +1,1 @@
+"""A paper small enough to test the engine with: it uses every kind of job, and no dataset."""
