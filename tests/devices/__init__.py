@@ -1,0 +1,1 @@
+"""Proofs that every method runs on any device, without one."""

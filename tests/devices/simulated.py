@@ -1,0 +1,254 @@
+"""A simulated accelerator: what a GPU would refuse or wait for, seen on a machine without one.
+
+    with Accelerator() as sim:
+        x = host.to("sim:0")        # an upload
+        with sim.phase("step"):
+            y = x * 2               # computed by the CPU's own kernel: the CPU's bytes
+            y.sum().item()          # a synchronisation
+    sim.count("sync", "step")       # 1; sim.report() names the line
+
+A tensor on `sim:0` wraps a CPU tensor that it never shows. Operations among such tensors run on the CPU. As on CUDA, an operation
+refuses a CPU tensor that is not 0-d beside them, and a CPU generator; unlike CUDA, it refuses to draw from the global generator too,
+because these numbers would differ from one device to the next. Four kinds of event are kept, each with the line that caused it:
+
+sync    the host waits for the device: `.item()`, `bool()`, copies to the host, results whose shape depends on values (nonzero, boolean
+        masks as indices, masked_select, unique, bincount), Python numbers made of tensors (`equal`), and linear algebra that checks
+        for failure (`linalg.solve`, `cholesky`, `eigh`, ...: CUDA reads a flag back; the `_ex` functions do not).
+        `x[mask] = 0.` is counted though CUDA spares it: `masked_fill` and `where` say the same on every device
+upload  a copy from the host to the device (`torch.tensor(2., device=...)` and a list as index are copies, too)
+host    an operation on the host whose result is not 0-d: in a loop, a tensor made on the wrong side
+
+What it cannot do: see CANNOT, which test_simulated.py checks. It rests on PyTorch's backend for Python (PrivateUse1): torch 2.11 to 2.13.
+"""
+
+import linecache
+import os
+import sys
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch.utils._mode_utils import no_dispatch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+
+aten = torch.ops.aten
+DEVICE = "sim:0"
+CANNOT = {
+    "sparse CSR tensors": "rooms that use them are compared on the CPU with a dense product instead",
+    "torch.Generator(device='sim')": "random numbers are drawn on the host",
+    "resize_ and set_": "no method of ours needs one",
+    "the CPU's fused attention": "scaled_dot_product_attention takes PyTorch's plain path: the last bits differ from the CPU",
+}
+
+# Read back by CUDA to check for failure or to choose an algorithm, though neither their shapes nor PyTorch's tags tell.
+_READ_BACK = {
+    *("_linalg_check_errors", "_linalg_eigh", "_linalg_svd", "linalg_eig", "linalg_lstsq", "linalg_pinv", "linalg_matrix_exp"),
+}
+_LIBRARY = (os.path.dirname(torch.__file__) + os.sep, __file__)
+
+
+class Event(NamedTuple):
+    """One thing that costs time or fails on a real device."""
+
+    kind: str  # sync, upload or host
+    op: str
+    phase: str
+    where: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} in {self.phase or 'no phase'}: {self.op} at {self.where}"
+
+
+class SimTensor(torch.Tensor):
+    """A tensor on the simulated device; `_host` holds its values."""
+
+    @staticmethod
+    def __new__(cls, host: torch.Tensor):
+        out = torch.Tensor._make_wrapper_subclass(
+            cls, host.shape, strides=host.stride(), storage_offset=host.storage_offset(), dtype=host.dtype, device=DEVICE
+        )
+        out._host = host
+        return out
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        return _dispatch(func, args, kwargs or {}, _active[-1] if _active else None)
+
+    # PyTorch refuses these two for subclasses; on a real device both are copies to the host.
+    def tolist(self):
+        return self.detach().cpu().tolist()
+
+    def __repr__(self, *, tensor_contents=None):
+        return repr(self.detach().cpu())
+
+
+class Accelerator(TorchDispatchMode):
+    """The device `sim:0` while the `with` lasts, and the events that it saw."""
+
+    def __init__(self):
+        super().__init__()
+        self.events: list[Event] = []
+        self._phase = ""
+
+    def __enter__(self):
+        _active.append(self)
+        # PyTorch runs an accelerator's backward pass on a thread of its own, where torch.func's hessian crashes with tensors made
+        # in Python and no line of the caller's can be named.
+        self._threads = torch.autograd.set_multithreading_enabled(False)
+        return super().__enter__()
+
+    def __exit__(self, *failure):
+        self._threads.__exit__(*failure)
+        _active.remove(self)
+        return super().__exit__(*failure)
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return _dispatch(func, args, kwargs or {}, self)
+
+    @contextmanager
+    def phase(self, name: str):
+        """Events inside the `with` belong to `name` (the innermost counts)."""
+        outer, self._phase = self._phase, name
+        try:
+            yield self
+        finally:
+            self._phase = outer
+
+    def see(self, kind: str, func) -> None:
+        self.events.append(Event(kind, str(func), self._phase, _where()))
+
+    def select(self, kind: str | None = None, phase: str | None = None) -> list[Event]:
+        return [e for e in self.events if kind in (None, e.kind) and phase in (None, e.phase)]
+
+    def count(self, kind: str | None = None, phase: str | None = None) -> int:
+        return len(self.select(kind, phase))
+
+    def report(self, kind: str | None = None, phase: str | None = None, most: int = 5) -> str:
+        """The first events, a line each, the same line only once."""
+        lines = list(dict.fromkeys(map(str, self.select(kind, phase))))
+        return "\n".join(lines[:most] + ([f"and {len(lines) - most} more"] if len(lines) > most else []))
+
+
+_active: list[Accelerator] = []
+
+
+def _where() -> str:
+    """The innermost line outside PyTorch and this file; backward passes have none but their own functions."""
+    frame = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename.startswith(_LIBRARY):
+        frame = frame.f_back
+    if frame is None:
+        return "the backward pass"
+    name, line = frame.f_code.co_filename, frame.f_lineno
+    return f"{name}:{line} in {frame.f_code.co_name}: {linecache.getline(name, line).strip()}"
+
+
+def _on_sim(device) -> bool:
+    return device is not None and torch.device(device).type in ("sim", "privateuseone")
+
+
+def _unwrap(x):
+    return x._host if isinstance(x, SimTensor) else x
+
+
+def _dispatch(func, args, kwargs, watch):
+    tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
+    sims = [x for x in tensors if isinstance(x, SimTensor)]
+    to_sim = _on_sim(kwargs.get("device"))
+    see = watch.see if watch is not None else (lambda kind, func: None)
+    if func is aten._to_copy.default:
+        return _to_copy(func, args, kwargs, see)
+    if func in (aten.copy_.default, aten._copy_from.default):
+        target, source = args[:2] if func is aten.copy_.default else args[1::-1]
+        return _copy(func, target, source, see)
+    if not sims and not to_sim:
+        out = func(*args, **kwargs)
+        if any(isinstance(x, torch.Tensor) and x.dim() and x.device.type == "cpu" for x in tree_leaves(out)):
+            see("host", func)
+        return out
+    for x in tensors:
+        if not isinstance(x, SimTensor) and x.dim():
+            raise RuntimeError(f"{func}: a CPU tensor of shape {tuple(x.shape)} meets tensors on {DEVICE}, at {_where()}")
+    if torch.Tag.nondeterministic_seeded in func.tags and not _idle_dropout(func, args):
+        raise RuntimeError(f"{func}: random numbers are drawn on the host from a stream and moved, not drawn on {DEVICE}, at {_where()}")
+    if func is aten._efficientzerotensor.default:  # a tangent that is zero: the wrapper needs one that has storage
+        return SimTensor(torch.zeros(args[0], dtype=kwargs.get("dtype")))
+    if "device" in kwargs:
+        kwargs = {**kwargs, "device": torch.device("cpu")}
+    out = func(*tree_map(_unwrap, args), **tree_map(_unwrap, kwargs))
+    if _reads_back(func, args, kwargs):
+        see("sync", func)
+    if torch.Tag.inplace_view in func.tags and func is not aten.resize_.default:
+        with no_dispatch():  # squeeze_, t_ and the like: the wrapper's own shape follows
+            func(*args, **kwargs)
+    known = {id(x._host): x for x in sims}
+    return tree_map(lambda x: _rewrap(func, x, known) if isinstance(x, torch.Tensor) else x, out)
+
+
+def _rewrap(func, host, known):
+    """An operation in place hands its argument back."""
+    old = known.get(id(host))
+    if old is not None and (old.shape != host.shape or old.stride() != host.stride()):
+        raise NotImplementedError(f"{func}: the simulated device cannot resize a tensor in place, at {_where()}")
+    return SimTensor(host) if old is None else old
+
+
+def _reads_back(func, args, kwargs) -> bool:
+    if torch.Tag.data_dependent_output in func.tags or func.overloadpacket.__name__ in _READ_BACK:
+        return True
+    if func.overloadpacket in (aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_, aten._unsafe_index):
+        return any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1])
+    return torch.Tag.dynamic_output_shape in func.tags and kwargs.get("output_size") is None
+
+
+def _idle_dropout(func, args) -> bool:
+    """Dropout that is switched off draws nothing."""
+    return func.overloadpacket is aten.native_dropout and (args[1] == 0 or args[2] is False)
+
+
+def _to_copy(func, args, kwargs, see):
+    source = args[0]
+    if not isinstance(source, torch.Tensor):  # vmap converts a plain number so
+        return func(source, **kwargs)
+    to_sim = _on_sim(kwargs.get("device", source.device))
+    out = func(_unwrap(source), **{**kwargs, "device": torch.device("cpu")})
+    if to_sim != isinstance(source, SimTensor):
+        see("upload" if to_sim else "sync", func)
+    elif not to_sim and out.dim():
+        see("host", func)
+    return SimTensor(out) if to_sim else out
+
+
+def _copy(func, target, source, see):
+    if isinstance(target, SimTensor) != isinstance(source, SimTensor):
+        see("sync" if isinstance(source, SimTensor) else "upload", func)
+    elif not isinstance(target, SimTensor) and target.dim():
+        see("host", func)
+    _unwrap(target).copy_(_unwrap(source))
+    return target
+
+
+def _register() -> torch.library.Library:
+    """Name the backend and give it the few kernels that PyTorch calls without asking the dispatch mode."""
+    _setup_privateuseone_for_python_backend("sim")
+    library = torch.library.Library("aten", "IMPL")
+    cpu = {"device": "cpu"}
+
+    def empty(size, *, dtype=None, layout=None, device=None, pin_memory=None, memory_format=None):
+        return SimTensor(torch.empty(size, dtype=dtype, memory_format=memory_format or torch.contiguous_format, **cpu))
+
+    def empty_strided(size, stride, *, dtype=None, layout=None, device=None, pin_memory=None):
+        return SimTensor(torch.empty_strided(size, stride, dtype=dtype, **cpu))
+
+    def copy_from(source, target, non_blocking=False):
+        return _dispatch(aten.copy_.default, (target, source), {}, _active[-1] if _active else None)
+
+    library.impl("empty.memory_format", empty, "PrivateUse1")
+    library.impl("empty_strided", empty_strided, "PrivateUse1")
+    library.impl("_copy_from", copy_from, "PrivateUse1")
+    return library
+
+
+_library = _register()
