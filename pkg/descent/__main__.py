@@ -102,7 +102,8 @@ def _run(options: argparse.Namespace) -> int:
         raise ConfigError(f"nothing to run: {'; '.join(sorted(reasons)) or 'no job at this scale'}")
 
     from descent.devices import choose, claim_gpu
-    from descent.run import RECORDS, execute
+    from descent.job import RECORDS
+    from descent.run import execute
 
     for job in jobs:
         choose(job.device)  # refuse before anything trains

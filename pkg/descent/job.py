@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+RECORDS, ARRAYS, CHOSEN, SIDECAR = "records.parquet", "arrays.npz", "chosen.json", "run.json"
+"""The files of a job's folder."""
+
 Value = str | int | float | bool | None
 
 

@@ -26,12 +26,10 @@ import torch
 from descent.checkpoint import Checkpoint, FileCheckpoint, NoCheckpoint
 from descent.errors import ConfigError, DataError
 from descent.files import digest, read_npz, sha256, write_json, write_npz
-from descent.job import Job, Variant
+from descent.job import ARRAYS, CHOSEN, RECORDS, SIDECAR, Job, Variant
 from descent.records import Records, read_records, write_records
-from descent.source import source_hash
+from descent.source import job_source
 from descent.streams import Streams
-
-RECORDS, ARRAYS, CHOSEN, SIDECAR = "records.parquet", "arrays.npz", "chosen.json", "run.json"
 
 
 @dataclass(frozen=True)
@@ -127,14 +125,22 @@ def _with_tuned(variant: Variant, needs: Mapping[str, Need]) -> Variant:
     return replace(variant, params={**variant.params, **chosen}) if chosen else variant
 
 
-def execute(job: Job, results: Path, *, say: Callable[[str], None] = print, checkpoint_every: float = 30.0) -> Path:
+def execute(
+    job: Job,
+    results: Path,
+    *,
+    into: Path | None = None,
+    say: Callable[[str], None] = print,
+    checkpoint_every: float = 30.0,
+) -> Path:
     """Do a job and write its folder `results/<paper>/<experiment>/<block>`; returns the folder.
 
-    Reads the folders of the jobs that it needs below the same `results`. Killed and called again, it resumes.
+    Reads the folders of the jobs that it needs below the same `results`; writes below `into` instead where given.
+    Killed and called again, it resumes.
     """
     from descent.devices import choose
 
-    folder = results / job.id
+    folder = (into or results) / job.id
     folder.mkdir(parents=True, exist_ok=True)
     for name in (RECORDS, ARRAYS, CHOSEN, SIDECAR):
         (folder / name).unlink(missing_ok=True)
@@ -144,7 +150,7 @@ def execute(job: Job, results: Path, *, say: Callable[[str], None] = print, chec
         say(choice.note)
     if torch.device(choice.device).type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    source = job_source(job)
+    source = job_source(job.module)
     needed = {id: sha256(_present(results, id)) for ids in job.needs.values() for id in ids}
     key = digest([json.loads(job.to_json()), source, needed, torch.__version__, choice.device])
     needs = {name: read_need(results, ids) for name, ids in job.needs.items()}
@@ -181,11 +187,6 @@ def _present(results: Path, id: str) -> Path:
     if not path.is_file():
         raise DataError(f"{path} is missing: run the job {id} first (`snakemake` does it by itself)")
     return path
-
-
-def job_source(job: Job) -> str:
-    """The hash of the code that the job runs: its experiment's module, its imports, and the runner."""
-    return source_hash(*([job.module] if job.module else []), "descent.run")
 
 
 def sidecar(

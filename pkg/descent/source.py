@@ -16,6 +16,11 @@ from pathlib import Path
 PACKAGE = "descent"
 
 
+def job_source(module: str) -> str:
+    """The hash of the code that a job of the experiment `module` runs: that module, its imports, and the runner."""
+    return source_hash(module, "descent.run")
+
+
 @cache
 def source_hash(*modules: str) -> str:
     """16 hexadecimal digits for the code reachable from `modules` (dotted names)."""

@@ -13,6 +13,8 @@ from typing import Any
 from descent import declare, settings
 from descent.config.model import SCALES, ExperimentConfig, PaperConfig, ScaleConfig, StudyConfig
 from descent.config.read import read_paper, registered
+from descent.data.cards import stand_in
+from descent.data.presence import present
 from descent.errors import ConfigError, DataError, listed, nearest
 from descent.job import Job, Variant
 
@@ -95,7 +97,7 @@ class _Planner:
 
     def _claims(self) -> None:
         try:
-            from descent.claims import parse_claims
+            from descent.claims.model import parse_claims
         except ModuleNotFoundError as error:
             if error.name and error.name.startswith("descent"):
                 raise
@@ -298,14 +300,12 @@ class _Planner:
 
     def _datasets(self, names: Iterable[str]) -> tuple[dict[str, str], dict[str, str], str | None]:
         """Hashes, stand-ins, and why the job cannot be run (None when it can)."""
-        from descent import data
-
         hashes: dict[str, str] = {}
         stand_ins: dict[str, str] = {}
         for name in names:
             try:
-                taken = (data.stand_in(name) or name) if self.study.scale == "smoke" else name
-                presence = data.present(taken)
+                taken = (stand_in(name) or name) if self.study.scale == "smoke" else name
+                presence = present(taken)
             except DataError as error:
                 self.faults.append(f"{self.where}: datasets: {error}")
                 continue

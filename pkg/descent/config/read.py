@@ -22,7 +22,9 @@ def read_study(root: Path, overrides: Mapping[str, Any] | None = None) -> StudyC
     path = root / "config" / "config.yaml"
     data = read_yaml(path)
     for name, value in (overrides or {}).items():
-        data[name] = value
+        data[name] = (
+            {**data[name], **value} if isinstance(value, Mapping) and isinstance(data.get(name), dict) else value
+        )
     if isinstance(data.get("papers"), str) and data["papers"] != "all":
         data["papers"] = [slug.strip() for slug in data["papers"].split(",") if slug.strip()]
     for name in ("bench", "retry_imports"):
@@ -155,4 +157,6 @@ def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode, deep: bool = False
     return yaml.SafeLoader.construct_mapping(loader, node, deep)
 
 
-_NoDuplicates.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, lambda loader, node: _mapping(loader, node, True))
+_NoDuplicates.add_constructor(
+    yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, lambda loader, node: _mapping(loader, node, True)
+)

@@ -1,0 +1,42 @@
+# The whole study from one command: snakemake --cores all
+# What runs is decided in config/config.yaml and config/papers/*.yaml; descent.workflow resolves and checks both.
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+from descent.errors import StudyError
+from descent.workflow import Study, job_files
+
+min_version("9.0")
+
+
+def resolved():
+    try:
+        study = Study(Path(workflow.basedir), config)
+        study.plan
+        return study
+    except StudyError as error:
+        sys.exit(f"Nothing was run. {error}" if "\n" not in str(error) else f"Nothing was run.\n{error}")
+
+
+STUDY = resolved()
+RESULTS, REPORTS = str(STUDY.results), str(STUDY.reports)
+
+
+wildcard_constraints:
+    paper="|".join(STUDY.papers),
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/report.smk"
+include: "workflow/rules/track.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        f"{REPORTS}/index.html",
+        expand(f"{REPORTS}/{{paper}}/index.html", paper=STUDY.papers),
+        expand(f"{RESULTS}/mlflow/{{paper}}.json", paper=STUDY.papers),

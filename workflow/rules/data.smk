@@ -1,0 +1,13 @@
+# The embedded datasets come from the repository's own DVC remote, in one call of dvc.
+# Jobs know datasets by their hashes (params), so a fresh time stamp of a data file retrains nothing.
+
+
+rule data:
+    input:
+        "data.dvc",
+    output:
+        STUDY.data_files(),
+    log:
+        f"{RESULTS}/logs/data.log",
+    script:
+        "../scripts/data.py"

@@ -1,0 +1,52 @@
+# Records -> verdicts -> a page a paper -> the front page. Nothing here trains.
+
+
+rule judge:
+    input:
+        lambda wc: STUDY.records_of(wc.paper),
+        lambda wc: STUDY.records_of(wc.paper, bench=True),
+    output:
+        f"{REPORTS}/{{paper}}/verdicts.json",
+    params:
+        judging=lambda wc: STUDY.judging(wc.paper),
+    log:
+        f"{RESULTS}/logs/judge/{{paper}}.log",
+    script:
+        "../scripts/judge.py"
+
+
+rule page:
+    input:
+        lambda wc: STUDY.records_of(wc.paper),
+        verdicts=f"{REPORTS}/{{paper}}/verdicts.json",
+    output:
+        page=f"{REPORTS}/{{paper}}/index.html",
+        figures=report(
+            directory(f"{REPORTS}/{{paper}}/figures"),
+            patterns=["{figure}.svg"],
+            caption="../report/figure.rst",
+            category="{paper}",
+            labels={"figure": "{figure}"},
+        ),
+    params:
+        writing=lambda wc: STUDY.writing(wc.paper),
+    log:
+        f"{RESULTS}/logs/page/{{paper}}.log",
+    script:
+        "../scripts/page.py"
+
+
+rule front:
+    input:
+        expand(f"{REPORTS}/{{paper}}/verdicts.json", paper=STUDY.papers),
+        expand(f"{REPORTS}/{{paper}}/index.html", paper=STUDY.papers),
+    output:
+        page=f"{REPORTS}/index.html",
+        verdicts=report(f"{REPORTS}/verdicts.csv", caption="../report/verdicts.rst", category="verdicts"),
+        checks=report(f"{REPORTS}/checks.csv", caption="../report/checks.rst", category="verdicts"),
+    params:
+        front=STUDY.front(),
+    log:
+        f"{RESULTS}/logs/front.log",
+    script:
+        "../scripts/front.py"

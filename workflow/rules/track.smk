@@ -1,0 +1,18 @@
+# The mirror in MLflow: last, after the report, from the records. It may fail (a server that is down) without harm.
+
+
+rule track:
+    input:
+        f"{REPORTS}/index.html",
+        lambda wc: STUDY.records_of(wc.paper),
+    output:
+        f"{RESULTS}/mlflow/{{paper}}.json",
+    params:
+        uri=STUDY.config.tracking.uri,
+        source=STUDY.tracking(),
+    resources:
+        mlflow=1,
+    log:
+        f"{RESULTS}/logs/mlflow/{{paper}}.log",
+    script:
+        "../scripts/track.py"

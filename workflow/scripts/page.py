@@ -1,0 +1,13 @@
+"""Draw one paper's figures and write its page."""
+
+from pathlib import Path
+
+from descent.script import logged, results
+
+with logged(snakemake):
+    from descent.report.figures import draw
+    from descent.report.page import write_page
+
+    found = results(snakemake)
+    draw(found, Path(snakemake.output.figures))
+    write_page(found, Path(snakemake.output.page).parent)
