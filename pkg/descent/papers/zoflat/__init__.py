@@ -1,0 +1,22 @@
+"""Zeroth-order optimisation finds flat minima (Zhang et al., arXiv 2506.05454, NeurIPS 2025).
+
+The methods: `zo` (two-point zeroth order, the paper's), its control `dd` (no smoothing), `gd` and `sam`, each a builder
+from a problem and its settings to a step. The problems: `Bilinear` (section 4.1's test function), `LiftedModel` (the
+over-parameterised SVM and logistic regression of 4.2, reduced exactly) and `ExplicitModel` (the same, all D weights).
+"""
+
+from descent.lazy import exports
+
+__getattr__, __dir__, __all__ = exports(
+    __name__,
+    {
+        "zo": "two_point",
+        "dd": "two_point",
+        "gd": "gradient_descent",
+        "sam": "sharpness_aware",
+        "Bilinear": "bilinear",
+        "LiftedModel": "lifted",
+        "ExplicitModel": "explicit",
+        "lift": "lifted",
+    },
+)

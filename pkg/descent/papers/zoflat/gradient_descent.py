@@ -1,0 +1,17 @@
+"""GD, gradient descent: x <- x - eta grad f(x), on the whole training set."""
+
+from __future__ import annotations
+
+from descent.papers.zoflat.problem import Method, Point, Problem
+from descent.papers.zoflat.settings import SETTINGS
+from descent.settings import check
+
+
+def gd(problem: Problem, *, step_size: float) -> Method:
+    """step_size: eta. Raises SettingError."""
+    check("gd", SETTINGS, step_size=step_size)
+
+    def step(point: Point, noise: object = None) -> Point:
+        return problem.move(point, problem.gradient(point), -step_size)
+
+    return Method(step)

@@ -1,0 +1,24 @@
+"""SAM, sharpness-aware minimisation (Foret et al. 2021), as in the official code of the convex models.
+
+g = grad f(w), e = rho g / (|g| + 1e-12), w <- w - eta grad f(w + e): an explicit search for flat minima beside ZO's
+implicit one. The official script passes rho through the argument that is ZO's lambda; here it has its own name.
+"""
+
+from __future__ import annotations
+
+from descent.papers.zoflat.problem import Method, Point, Problem
+from descent.papers.zoflat.settings import SETTINGS
+from descent.settings import check
+
+
+def sam(problem: Problem, *, step_size: float, radius: float) -> Method:
+    """step_size: eta; radius: rho. Raises SettingError."""
+    check("sam", SETTINGS, step_size=step_size, radius=radius)
+
+    def step(point: Point, noise: object = None) -> Point:
+        gradient = problem.gradient(point)
+        norm = problem.slope(point, gradient, 0.0).sqrt()  # <grad f, grad f>
+        ahead = problem.move(point, gradient, radius / (norm + 1e-12))
+        return problem.move(point, problem.gradient(ahead), -step_size)
+
+    return Method(step)

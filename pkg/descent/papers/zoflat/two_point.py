@@ -1,0 +1,40 @@
+"""ZO, the two-point zeroth-order method (the paper's Algorithm 1), and its control without smoothing.
+
+Zhang et al., arXiv 2506.05454. Per step one direction u ~ N(0, I_d), not normalised:
+
+    c = (f(x + l u) - f(x - l u)) / (2 l),   x <- x - eta c u.
+
+On average this descends f(x) + (l^2 / 2) Tr Hess f(x): it looks for flat minima. DD ("l -> 0" in the paper's Fig. 1)
+takes the exact slope <grad f, u>: the same noise without the smoothing, so it separates the two.
+No momentum, decay or clipping; the step size is constant.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from descent.papers.zoflat.problem import Direction, Method, Point, Problem
+from descent.papers.zoflat.settings import SETTINGS
+from descent.settings import check
+
+
+def zo(problem: Problem, *, step_size: float, smoothing: float) -> Method:
+    """step_size: the paper's eta; smoothing: its lambda. Raises SettingError."""
+    check("zo", SETTINGS, step_size=step_size, smoothing=smoothing)
+    return random_walk(problem, step_size, smoothing)
+
+
+def dd(problem: Problem, *, step_size: float) -> Method:
+    """ZO's limit l -> 0: the directional derivative. Raises SettingError."""
+    check("dd", SETTINGS, step_size=step_size)
+    return random_walk(problem, step_size, 0.0)
+
+
+def random_walk(problem: Problem, step_size: float | Tensor, smoothing: float | Tensor) -> Method:
+    """Both of them, unchecked; tensors give every row settings of its own (smoothing 0: DD)."""
+
+    def step(point: Point, direction: Direction) -> Point:
+        slope = problem.slope(point, direction, smoothing)
+        return problem.move(point, direction, -step_size * slope)
+
+    return Method(step)
