@@ -1,4 +1,4 @@
-"""The command line: `python -m descent run|list`. Needs only the training packages; see docs for the whole study."""
+"""The command line. `run` and `list` need only the training packages; the rest serves the Makefile."""
 
 from __future__ import annotations
 
@@ -35,6 +35,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show = commands.add_parser("list", help="papers, experiments, methods, scales, claims", description=_list.__doc__)
     show.add_argument("paper", nargs="?")
     show.set_defaults(act=_list)
+    for name, summary in (
+        ("unlock", "remove the lock of a killed run"),
+        ("ui", "browse the runs in MLflow"),
+        ("docs", "rewrite the generated pages of docs/"),
+        ("check", "compare a fresh run with the committed report"),
+    ):
+        command = commands.add_parser(name, help=summary)
+        command.set_defaults(act=_manage)
+        if name == "check":
+            command.add_argument("--scale", default="study")
+            command.add_argument("--papers")
     options = parser.parse_args(arguments)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
@@ -53,6 +64,15 @@ def checkout() -> Path:
         if (folder / "config" / "papers").is_dir():
             return folder
     raise ConfigError("no checkout here: run this inside the repository, or set DESCENT_ROOT to it")
+
+
+def _manage(options: argparse.Namespace) -> int:
+    from descent import manage
+
+    root = checkout()
+    if options.command == "check":
+        return manage.check(root, options.scale, options.papers)
+    return getattr(manage, options.command)(root)
 
 
 def _run(options: argparse.Namespace) -> int:

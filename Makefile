@@ -1,0 +1,60 @@
+# make help lists the targets. Variables go straight to the workflow's configuration:
+#   make study papers=zoflat scale=smoke tier=extended seeds=dev
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+CONFIG := $(foreach key,scale papers tier seeds bench retry_imports results reports,$(if $($(key)),$(key)=$($(key))))
+SNAKEMAKE = snakemake $(if $(CONFIG),--config $(CONFIG))
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help study smoke data test lint check soak bench ui docs clean clean-env
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+study: data ## Rebuild the whole study: environment, data, training, report, MLflow
+	@python -m descent unlock
+	@if [ -t 1 ]; then $(SNAKEMAKE) --logger rich; else $(SNAKEMAKE); fi
+	@echo "The report: reports/$(or $(scale),study)/index.html    The runs: make ui"
+
+smoke: $(READY) ## Every code path in minutes, without verdicts
+	@$(MAKE) --no-print-directory study scale=smoke
+
+data: $(READY) ## Fetch the datasets: those in the repository, and the public ones where the network allows
+	@python -m descent.data fetch
+
+test: $(READY) ## The whole test suite
+	@python -m pytest -n 2 --dist loadfile
+
+lint: $(READY) ## Style and unused code
+	@ruff check . && ruff format --check .
+
+check: data ## A fresh run compared with the committed report
+	@python -m descent check $(if $(papers),--papers $(papers)) --scale $(or $(scale),study)
+
+soak: $(READY) ## The long robustness runs
+	@python -m pytest -n 0 -m soak
+
+bench: $(READY) ## Speed against the plain implementations: prints one table a paper
+	@for file in benchmarks/[a-z]*.py; do python $$file || exit 1; done
+
+ui: $(READY) ## Browse the runs in MLflow
+	@python -m descent ui
+
+docs: $(READY) ## Rewrite the pages of docs/ that are made from the code
+	@python -m descent docs && python -m descent.data cards --write
+
+clean: ## Remove results, logs and smoke reports; keep the data and the environment
+	rm -rf results reports/smoke reports/*-dev .snakemake .pytest_cache .ruff_cache .hypothesis
+
+clean-env: ## Remove the environment
+	rm -rf .venv
+
+$(READY): requirements.txt requirements-no-deps.txt pyproject.toml
+	@test -d .venv || $(PYTHON) -m venv .venv
+	@echo "Installing the environment (a few minutes the first time)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-no-deps.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
