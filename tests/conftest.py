@@ -45,7 +45,7 @@ def make_project(folder: Path, monkeypatch, papers=("tiny",)) -> Path:
 def snakemake(folder: Path, *arguments: str, check: bool = True, **options) -> subprocess.CompletedProcess:
     """Run snakemake in `folder` as a user would; returns the finished process with its output as text."""
     environment = {k: v for k, v in os.environ.items() if k != "DESCENT_ROOT"}
-    environment |= {"PYTHONPATH": f"{ROOMS}{os.pathsep}{os.environ.get('PYTHONPATH', '')}", "OMP_NUM_THREADS": "1"}
+    environment |= {"PYTHONPATH": f"{os.environ.get('PYTHONPATH', '')}{os.pathsep}{ROOMS}", "OMP_NUM_THREADS": "1"}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", *arguments],
