@@ -63,13 +63,10 @@ _VALUES = {
 
 
 def platt_features(text: str) -> Rows:
-    """The rows of adult.data as 123 binary features; a missing value ("?") sets none of its attribute's features."""
-    records = [[value.strip() for value in row] for row in csv.reader(text.splitlines()) if len(row) == 15]
-    if len(records) != N_ROWS:
-        raise ValueError(f"expected the {N_ROWS} training rows of Adult, got {len(records)}")
-    table = np.array(records)
-    present = np.zeros((N_ROWS, N_FEATURES + 1), dtype=bool)  # column 0 stays empty: features count from 1
-    every = np.arange(N_ROWS)
+    """The n rows of adult.data as 123 binary features; a missing value ("?") sets none of its attribute's features."""
+    table = np.array([[value.strip() for value in row] for row in csv.reader(text.splitlines()) if len(row) == 15])
+    present = np.zeros((len(table), N_FEATURES + 1), dtype=bool)  # column 0 stays empty: features count from 1
+    every = np.arange(len(table))
     for field, first, edges in _BINS.values():
         present[every, first + np.searchsorted(edges, table[:, field].astype(int), side="right")] = True
     for field, first, names in _VALUES.values():
@@ -85,8 +82,13 @@ def in_a5a() -> np.ndarray:
 
 
 def a5a_lines(text: str) -> tuple[list[bytes], list[bytes]]:
-    """a5a and a5a.t as svmlight lines, both in Adult's order, from the text of adult.data."""
+    """a5a and a5a.t as svmlight lines, both in Adult's order, from the text of adult.data.
+
+    Raises ValueError when the text is not the 32,561 training rows.
+    """
     lines = svmlight_lines(platt_features(text))
+    if len(lines) != N_ROWS:
+        raise ValueError(f"expected the {N_ROWS} training rows of Adult, got {len(lines)}")
     chosen = in_a5a().tolist()
     pairs = list(zip(lines, chosen, strict=True))
     return [line for line, yes in pairs if yes], [line for line, yes in pairs if not yes]

@@ -22,7 +22,7 @@ import yaml
 
 from descent.data.cards import Card, FileRecord, card, cards
 from descent.data.convert import convert
-from descent.data.places import IMPORTS, Import, find_root, path_of, read_import
+from descent.data.places import IMPORTS, TRACKED, Import, find_root, path_of, read_import
 from descent.data.store import blob, cache_folder, clear_damaged_cache, pull, run_dvc, store_faults
 from descent.errors import DataError
 from descent.files import write_atomically
@@ -60,23 +60,23 @@ def fetch(
     folder = find_root(root)
     wanted = _default_imports() if imports is True else [_import_card(name) for name in imports or ()]
     source = _mirror(mirror, folder)
-    outcomes: list[Outcome] = []
-    if embedded:
-        outcomes += _fetch_embedded(folder, say)
-    outcomes += _fetch_imports(wanted, folder, source, retry, timeout)
+    outcomes, faults = _fetch_embedded(folder, say) if embedded else ([], [])
+    fetched = _fetch_imports(wanted, folder, source, retry, timeout)
+    outcomes += fetched
+    faults += [f"{outcome.name}: {outcome.text}" for outcome in fetched if outcome.state == "refused"]
     width = max((len(outcome.name) for outcome in outcomes), default=0)
     for outcome in outcomes:
         say(f"{outcome.name:<{width}}  {outcome.text}")
-    refused = [outcome.text for outcome in outcomes if outcome.state == "refused"]
-    if refused:
-        raise DataError("\n".join(refused))
+    if faults:
+        raise DataError("\n".join(faults))
     return outcomes
 
 
 # ---- embedded
 
 
-def _fetch_embedded(root: Path, say: Callable[[str], None]) -> list[Outcome]:
+def _fetch_embedded(root: Path, say: Callable[[str], None]) -> tuple[list[Outcome], list[str]]:
+    """A line a dataset, and what went wrong, a sentence each."""
     mine = [found for found in cards().values() if found.embedded]
     before = {found.name: _file_faults(found, root) for found in mine}
     pulled = ""
@@ -91,19 +91,21 @@ def _fetch_embedded(root: Path, say: Callable[[str], None]) -> list[Outcome]:
             say(sentence)
         pulled = pull(root)
     after = {found.name: _file_faults(found, root) for found in mine} if any(before.values()) else before
-    broken = store_faults(root) if any(after.values()) else []
-    return [_embedded_outcome(found, before[found.name], after[found.name], pulled, broken) for found in mine]
-
-
-def _embedded_outcome(found: Card, before: dict, after: dict, pulled: str, broken: list[str]) -> Outcome:
-    if not after:
-        size = sum(file.size or 0 for file in found.files)
-        return Outcome(found.name, "ready", f"{'fetched' if before else 'ready'} ({_megabytes(size)})")
-    for path in after:
+    for path in (path for faults in after.values() for path in faults):
         path.unlink(missing_ok=True)  # nothing wrong stays in place
-    own = [fault for fault in broken if fault.startswith((f"data/{found.name}/", "data ("))]
-    why = "; ".join([*after.values(), *own])
-    return Outcome(found.name, "refused", f"{found.name}: {why}; `dvc pull data.dvc` said: {pulled or 'nothing'}")
+    outcomes = [_embedded_outcome(found, before[found.name], after[found.name]) for found in mine]
+    if not any(after.values()):
+        return outcomes, []
+    # The cause, said once: damaged blobs, else files that are wrong although the store is sound, else DVC's own words.
+    wrong = [fault for faults in after.values() for fault in faults.values() if "got no file" not in fault]
+    return outcomes, store_faults(root) or wrong or [f"`dvc pull {TRACKED}` failed in {root}: {pulled or 'no message'}"]
+
+
+def _embedded_outcome(found: Card, before: dict, after: dict) -> Outcome:
+    if after:
+        return Outcome(found.name, "refused", f"not fetched: {next(iter(after.values()))}")
+    size = sum(file.size or 0 for file in found.files)
+    return Outcome(found.name, "ready", f"{'fetched' if before else 'ready'} ({_megabytes(size)})")
 
 
 def _file_faults(found: Card, root: Path) -> dict[Path, str]:
@@ -203,13 +205,13 @@ def _import_outcome(found: Card, was_missing: bool, got: dict[str, _Found], root
     if failed:
         why = "; ".join(download.text for download in failed)
         if any(download.wrong for download in failed):
-            return Outcome(found.name, "refused", f"{found.name}: {why}")
+            return Outcome(found.name, "refused", f"refused: {why}")
         return Outcome(found.name, "unavailable", f"not available: {why}")
     if found.raw:
         try:
             _convert(found, got, root)
         except DataError as error:
-            return Outcome(found.name, "refused", f"{found.name}: {error}")
+            return Outcome(found.name, "refused", f"refused: {error}")
     return Outcome(found.name, "ready", "fetched " + ", ".join(download.text for download in downloads))
 
 

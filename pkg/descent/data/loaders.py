@@ -145,8 +145,9 @@ def _idx(found: Card, contents: Mapping[str, bytes]) -> Read:
 
 def _snippets(found: Card, contents: Mapping[str, bytes]) -> Read:
     (content,) = contents.values()
-    # Only \n ends a line here: splitlines() would also cut at the rarer separators inside a text.
-    fields = [line.split("\t", 2) for line in content.decode("utf-8").rstrip("\n").split("\n")]
+    # Lines end in \r\n, and only there: splitlines() would also cut at the rarer separators inside a text.
+    lines = content.decode("utf-8").split("\n")
+    fields = [line.removesuffix("\r").split("\t", 2) for line in lines if line]
     arrays = {
         "ids": np.array([int(number) for number, _, _ in fields], dtype=np.int64),
         "ratings": np.array([float(rating) for _, rating, _ in fields], dtype=np.float64),

@@ -51,7 +51,7 @@ def pull(root: Path) -> str:
     """`dvc pull data.dvc`; returns "" or DVC's last words."""
     if not any((folder / ".git").exists() for folder in (root, *root.parents)):
         _work_without_git(root)
-    return run_dvc(["pull", "--quiet", TRACKED], root, PULL_SECONDS)
+    return run_dvc(["pull", TRACKED], root, PULL_SECONDS)
 
 
 def cache_folder(root: Path) -> Path | None:
@@ -90,8 +90,8 @@ def store_faults(root: Path) -> list[str]:
     if folder is None or not folder.is_dir():
         return []  # a remote elsewhere: DVC's own words must do
     return [
-        f"{path}: the blob {os.path.relpath(file, root)} in the store has md5 {got} where {expected} is recorded "
-        "(restore it from the repository: `git checkout -- " + os.path.relpath(folder, root) + "`)"
+        f"{path}: expected md5 {expected}, got {got} in the store's blob {os.path.relpath(file, root)}: "
+        f"restore it by `git checkout -- {os.path.relpath(folder, root)}`"
         for path, file, expected, got in damaged(folder, root)
     ]
 
@@ -106,9 +106,7 @@ def clear_damaged_cache(root: Path) -> list[str]:
         if got != "nothing":
             file.chmod(0o644)
             file.unlink()
-            said.append(
-                f"{path}: the cached copy had md5 {got} where {expected} is recorded; deleted, to be fetched again"
-            )
+            said.append(f"{path}: expected md5 {expected}, got {got} in the cache; deleted there, to be fetched again")
     return said
 
 
