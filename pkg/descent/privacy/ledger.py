@@ -36,6 +36,11 @@ class Ledger:
         """Expected batch B = q N, in records."""
         return self.rate * self.records
 
+    @property
+    def noise_std(self) -> float:
+        """Standard deviation of the noise on the sum, sigma C; 0 without noise, also where C is infinite."""
+        return self.noise_multiplier * self.clip_norm if self.noise_multiplier else 0.0
+
     @classmethod
     def open(
         cls,
@@ -87,7 +92,7 @@ class Ledger:
     def match(self, *, rate: float, steps: int, noise_std: float) -> None:
         """Refuse a run about to do something else than what is accounted. noise_std: of the noise on the sum."""
         done = {"sampling rate": rate, "number of steps": steps, "noise on the sum": noise_std}
-        accounted = (self.rate, self.steps, self.noise_multiplier * self.clip_norm)
+        accounted = (self.rate, self.steps, self.noise_std)
         for (what, value), entry in zip(done.items(), accounted, strict=True):
             if not math.isclose(value, entry, rel_tol=1e-9):
                 raise SettingError(

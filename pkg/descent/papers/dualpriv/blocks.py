@@ -1,0 +1,52 @@
+"""Mechanism 2: keep the parameter blocks whose noisy update is largest, and drop the others' update.
+
+The choice is a function of the update after noise was drawn for EVERY coordinate, so it is post-processing: epsilon is
+what it was, for any share kept and any score. Choosing on the clean sum, or drawing noise for the kept blocks only,
+would leak (the mask game in the tests shows it).
+
+Axes: S rows (seeds), p parameters, M blocks.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from descent.papers.dualpriv.lora import Layout
+from torch import Tensor
+
+
+class BlockMap(NamedTuple):
+    """Which block each parameter belongs to."""
+
+    of_parameter: Tensor  # (p,) int64
+    size: Tensor  # (M,)
+
+
+def block_map(layout: Layout, device: torch.device | None = None, dtype: torch.dtype = torch.float32) -> BlockMap:
+    """The blocks of a layout: one LoRA matrix each."""
+    size = torch.tensor([block.size for block in layout.blocks])
+    of_parameter = torch.repeat_interleave(torch.arange(len(size)), size)
+    return BlockMap(of_parameter.to(device), size.to(device, dtype))
+
+
+def scores(blocks: BlockMap, update: Tensor, kind: str = "rms") -> Tensor:
+    """Score (S, M) of each block of update (S, p): its norm over the root of its size ("rms"), or its norm ("l2").
+
+    The noise alone has norm about sqrt(size), so "l2" favours large blocks whatever their signal.
+    """
+    square = torch.zeros(len(update), len(blocks.size), dtype=update.dtype, device=update.device)
+    square = square.index_add(1, blocks.of_parameter, update.square())
+    return (square / blocks.size if kind == "rms" else square).sqrt()
+
+
+def largest(score: Tensor, keep: float) -> Tensor:
+    """Mask (S, M), 1 for the round(keep * M) blocks of largest score; a tie goes to the lower block."""
+    count = round(keep * score.shape[1])
+    order = score.argsort(dim=-1, descending=True, stable=True)
+    return torch.zeros_like(score).scatter(1, order[:, :count], 1.0)
+
+
+def masked(blocks: BlockMap, update: Tensor, mask: Tensor) -> Tensor:
+    """The update (S, p) with the dropped blocks set to 0."""
+    return update * mask[:, blocks.of_parameter]

@@ -1,0 +1,128 @@
+"""DP-SGD and DP-Adam, and Dual-Priv Pruning's mechanism 2 on top of them.
+
+Abadi et al., "Deep Learning with Differential Privacy", arXiv 1607.00133, with the rules of Opacus: a Poisson batch;
+every sample's gradient over ALL blocks clipped to norm C; noise N(0, sigma^2 C^2) on the sum, for every coordinate;
+divided by the EXPECTED batch B = q N, never by the realised one. An empty batch still adds noise and counts as a step.
+
+Wei et al., arXiv 2506.07077 (Dual-Priv Pruning): of the noisy update only the `keep` share of blocks with the largest
+score is applied. `keep=1` is DP-SGD bit for bit. With pruned tokens as the problem's records, this is their method.
+
+Axes: S rows (seeds), b samples, p parameters, M blocks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from descent.papers.dualpriv.blocks import block_map, largest, masked, scores
+from descent.papers.dualpriv.problem import Problem, sample_gradients
+from descent.papers.dualpriv.sampling import poisson_batches
+from descent.papers.dualpriv.settings import SETTINGS
+from descent.privacy.ledger import Ledger
+from descent.settings import check
+from descent.streams import Streams
+from torch import Tensor
+
+PHASES = 10
+"""Parts of a run for which it is counted how often each block was kept."""
+
+
+class State(NamedTuple):
+    """Everything in it is computed from noisy sums: it may be released."""
+
+    theta: Tensor  # (S, p)
+    first: Tensor  # (S, p) Adam's first moment; (S, 0) for SGD
+    second: Tensor  # (S, p) Adam's second moment; (S, 0) for SGD
+    step: Tensor  # () float, steps done
+    kept: Tensor  # (PHASES, S, M): steps of each phase in which the block was kept
+
+
+class Noise(NamedTuple):
+    """One step's random numbers."""
+
+    index: Tensor  # (S, b) the Poisson batch
+    present: Tensor  # (S, b) 1 for a record, 0 for padding
+    normal: Tensor  # (S, p) standard normals
+    chance: Tensor  # (S, M) uniforms for the random choice of blocks; (S, 0) without it
+
+
+class Method(NamedTuple):
+    """init(theta (S, p)) -> State; step(state, noise) -> State; draw(streams, seeds)(k, count) -> Noise on the host."""
+
+    init: Callable[[Tensor], State]
+    step: Callable[[State, Noise], State]
+    draw: Callable[[Streams, Sequence[int]], Callable[[int, int], Noise]]
+
+
+def clipped_sum(gradients: Sequence[Tensor], clip_norm: float) -> Tensor:
+    """sum_i c_i g_i (S, p), c_i = min(1, C / (|g_i| + 1e-6)), the norm over all pieces (S, b, size) jointly."""
+    # vector_norm has no (S, b, size) temporary, which squaring would have.
+    norms = torch.stack([torch.linalg.vector_norm(g, dim=-1) for g in gradients]).square().sum(0).sqrt()
+    factors = (clip_norm / (norms + 1e-6)).clamp(max=1.0)[:, None]  # (S, 1, b)
+    return torch.cat([(factors @ g)[:, 0] for g in gradients], -1)
+
+
+def dpsgd(
+    problem: Problem,
+    ledger: Ledger,
+    *,
+    step_size: float,
+    keep: float = 1.0,
+    block_score: str = "rms",
+    optimiser: str = "sgd",
+) -> Method:
+    """step_size: lr. keep: share of blocks whose update is applied. block_score: rms, l2, or random (the control).
+
+    The rate, the number of steps, the clip norm and the noise are the ledger's. Raises SettingError, also when the
+    ledger's noise does not keep its budget.
+    """
+    check("dualpriv", SETTINGS, step_size=step_size, keep=keep, block_score=block_score, optimiser=optimiser)
+    ledger.confirm()
+    device = problem.train.x.device
+    layout = problem.layout
+    blocks = block_map(layout, device, problem.train.x.dtype)
+    phase_of = torch.arange(PHASES, device=device)
+
+    def init(theta: Tensor) -> State:
+        moments = torch.zeros_like(theta) if optimiser == "adam" else theta[:, :0]
+        kept = theta.new_zeros(PHASES, len(theta), len(layout.blocks))
+        return State(theta, moments, moments, theta.new_zeros(()), kept)
+
+    def step(state: State, noise: Noise) -> State:
+        gradients = sample_gradients(problem, state.theta, noise.index, noise.present)
+        update = (clipped_sum(gradients, ledger.clip_norm) + ledger.noise_std * noise.normal) / ledger.batch
+        # Post-processing from here on: the batch is not looked at again.
+        mask = largest(noise.chance if block_score == "random" else scores(blocks, update, block_score), keep)
+        update = masked(blocks, update, mask)
+        phase = phase_of == (state.step * PHASES / ledger.steps).floor()
+        kept = state.kept + phase[:, None, None] * mask
+        if optimiser == "sgd":
+            return State(state.theta - step_size * update, state.first, state.second, state.step + 1, kept)
+        return _adam(state, update, step_size, kept)
+
+    def draw(streams: Streams, seeds: Sequence[int]) -> Callable[[int, int], Noise]:
+        def block(k: int, count: int) -> Noise:
+            dtype = problem.train.x.dtype
+            batches = poisson_batches(streams, seeds, ledger.records, ledger.rate, k, count, dtype)
+            normal = streams.normal("noise", seeds, (count, layout.size), k, dtype=dtype).transpose(0, 1)
+            width = len(layout.blocks) if block_score == "random" else 0
+            chance = [streams.numpy("random blocks", seed, k).random((count, width)) for seed in seeds]
+            chance = torch.stack([torch.from_numpy(c) for c in chance], 1).to(dtype)
+            return Noise(*batches, normal.contiguous(), chance)
+
+        return block
+
+    return Method(init, step, draw)
+
+
+def _adam(state: State, update: Tensor, step_size: float, kept: Tensor, eps: float = 1e-8) -> State:
+    """Adam with beta = (0.9, 0.999); a pruned block enters as a zero gradient."""
+    step = state.step + 1
+    first = state.first.lerp(update, 0.1)
+    second = state.second.lerp(update.square(), 0.001)
+    corrected = (second / (1 - torch.exp(step * math.log(0.999)))).sqrt() + eps
+    move = first / (1 - torch.exp(step * math.log(0.9))) / corrected
+    return State(state.theta - step_size * move, first, second, step, kept)

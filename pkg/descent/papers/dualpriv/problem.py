@@ -1,0 +1,82 @@
+"""What the private methods see: cached decoder inputs, and the loss and gradient of every sample of a batch.
+
+Encoder, projector and embeddings are frozen, so a record is its decoder input [visual tokens; text], computed once;
+with it the first LayerNorm. Loss: cross-entropy of the answer word over the whole vocabulary.
+
+Axes: S rows (seeds), b samples, T tokens, d width, p parameters, N records.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from descent.papers.dualpriv.decoder import Frozen, Rope, decode
+from descent.papers.dualpriv.lora import Layout, adapted_linear, sample_copies
+from torch import Tensor
+from torch.nn import functional
+
+
+class Features(NamedTuple):
+    """N records as the decoder takes them."""
+
+    x: Tensor  # (N, T, d)
+    normed: Tensor  # (N, T, d): the first LayerNorm of x
+    answer: Tensor  # (N,) int64
+
+
+class Problem(NamedTuple):
+    """A frozen decoder, the adapter's layout and the training records."""
+
+    layout: Layout
+    frozen: Frozen
+    rotation: Rope
+    train: Features
+
+
+def features(frozen: Frozen, x: Tensor, answer: Tensor) -> Features:
+    """Cache what depends on frozen weights alone."""
+    return Features(x, functional.layer_norm(x, x.shape[-1:], *frozen.norms[0]), answer)
+
+
+def sample_gradients(problem: Problem, theta: Tensor, index: Tensor, present: Tensor) -> list[Tensor]:
+    """The gradient of every sample's loss, in pieces (S, b, size) that `layout.pieces` lists in theta's order.
+
+    theta: (S, p). index: (S, b) into the training records. present: (S, b), 1 for a sample and 0 for padding, whose
+    gradient is 0.
+    """
+    copies = sample_copies(problem.layout, theta, index.shape[1])
+    with torch.enable_grad():
+        total = (_losses(problem, copies, index) * present).sum()
+        leaves = [leaf for pair in copies for leaf in pair]
+        gradients = torch.autograd.grad(total, leaves)
+    return [g.flatten(2) for g in gradients]
+
+
+def sample_losses(problem: Problem, theta: Tensor, index: Tensor) -> Tensor:
+    """The loss (S, b) of the samples `index` (S, b), forward only."""
+    with torch.no_grad():
+        return _losses(problem, sample_copies(problem.layout, theta, 1), index)
+
+
+def answers(problem: Problem, theta: Tensor, records: Features) -> tuple[Tensor, Tensor]:
+    """Whether each record is answered rightly, and its loss: (S, N) float, (S, N). One row at a time."""
+    right, losses = [], []
+    for row in theta.split(1):
+        logits = _logits(problem, sample_copies(problem.layout, row, 1), records.x[None], records.normed[None])[0]
+        right.append((logits.argmax(-1) == records.answer).to(theta.dtype))
+        losses.append(functional.cross_entropy(logits, records.answer, reduction="none"))
+    # A diverged row has no accuracy: argmax of NaN would invent one.
+    lost = torch.where(theta.isfinite().all(-1, keepdim=True), 0.0, float("nan"))
+    return torch.stack(right) + lost, torch.stack(losses)
+
+
+def _losses(problem: Problem, copies, index: Tensor) -> Tensor:
+    train = problem.train
+    logits = _logits(problem, copies, train.x[index], train.normed[index])
+    return functional.cross_entropy(logits.flatten(0, 1), train.answer[index].flatten(), reduction="none").view_as(index)
+
+
+def _logits(problem: Problem, copies, x: Tensor, normed: Tensor) -> Tensor:
+    linear = adapted_linear(problem.layout, problem.frozen, copies)
+    return decode(problem.layout.shape, problem.frozen, linear, x, problem.rotation, normed=normed)

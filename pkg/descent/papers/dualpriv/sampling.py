@@ -1,0 +1,44 @@
+"""Poisson batches: every record enters independently with probability q, so a batch's size is random and may be 0.
+
+Batches of several seeds are padded to one width; a padded place has weight 0. Each seed draws from its own stream, so
+its batches do not depend on its companions, and never from the stream of its noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from descent.streams import Streams
+from torch import Tensor
+
+
+class Batches(NamedTuple):
+    """Batches of `count` steps, on the host."""
+
+    index: Tensor  # (count, S, b) int64
+    present: Tensor  # (count, S, b) float: 1 for a record, 0 for padding
+
+
+def poisson_batches(
+    streams: Streams,
+    seeds: Sequence[int],
+    records: int,
+    rate: float,
+    k: int,
+    count: int,
+    dtype: torch.dtype = torch.float32,
+) -> Batches:
+    """The batches of block `k`. records: N; rate: the paper's q, in [0, 1]."""
+    chosen = [streams.numpy("batches", seed, k).random((count, records)) < rate for seed in seeds]
+    chosen = np.stack(chosen, 1)  # (count, S, N)
+    sizes = chosen.sum(-1)
+    width = max(1, int(sizes.max()))
+    place = np.arange(width)
+    # Records in order, padding after them: the padded places point at record 0 and weigh nothing.
+    present = place < sizes[..., None]
+    index = np.zeros((count, len(seeds), width), dtype=np.int64)
+    index[present] = np.nonzero(chosen)[-1]
+    return Batches(torch.from_numpy(index), torch.from_numpy(present).to(dtype))

@@ -1,0 +1,80 @@
+"""DPZero: private fine-tuning from loss differences, forward passes only.
+
+Zhang et al., "DPZero: Private Fine-Tuning of Language Models without Backpropagation", arXiv 2310.09639. Along a public
+random direction z every sample gives one number, (l(theta + mu z) - l(theta - mu z)) / (2 mu), clipped to
+[-C, C]; their sum plus ONE scalar of noise moves theta along z.
+
+Departure from the official code: it adds noise of std 2 sigma C / B (replace-one sensitivity) while it shuffles and
+accounts as Poisson. Here batches are Poisson and the sensitivity is C (a record added or removed): consistent.
+
+Axes: S rows (seeds), b samples, p parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from descent.papers.dualpriv.problem import Problem, sample_losses
+from descent.papers.dualpriv.sampling import poisson_batches
+from descent.papers.dualpriv.settings import SETTINGS
+from descent.privacy.ledger import Ledger
+from descent.settings import check
+from descent.streams import Streams
+from torch import Tensor
+
+
+class State(NamedTuple):
+    theta: Tensor  # (S, p)
+
+
+class Noise(NamedTuple):
+    """One step's random numbers; `direction` is public."""
+
+    index: Tensor  # (S, b) the Poisson batch
+    present: Tensor  # (S, b) 1 for a record, 0 for padding
+    direction: Tensor  # (S, p) the paper's z
+    normal: Tensor  # (S,) standard normals
+
+
+class Method(NamedTuple):
+    """As first_order.Method."""
+
+    init: Callable[[Tensor], State]
+    step: Callable[[State, Noise], State]
+    draw: Callable[[Streams, Sequence[int]], Callable[[int, int], Noise]]
+
+
+def private_slope(difference: Tensor, present: Tensor, normal: Tensor, ledger: Ledger) -> Tensor:
+    """s (S,) = (sum_i clip(difference_i) + sigma C N(0, 1)) / B; difference, present: (S, b); normal: (S,).
+
+    The ledger's clip norm bounds each sample's slope here.
+    """
+    clipped = difference.clamp(-ledger.clip_norm, ledger.clip_norm) * present
+    return (clipped.sum(-1) + ledger.noise_std * normal) / ledger.batch
+
+
+def dpzero(problem: Problem, ledger: Ledger, *, step_size: float, probe: float = 1e-3) -> Method:
+    """step_size: lr along z. probe: mu, the length of the two-sided difference. Raises SettingError."""
+    check("dualpriv", SETTINGS, step_size=step_size, probe=probe)
+    ledger.confirm()
+
+    def step(state: State, noise: Noise) -> State:
+        # theta - mu z is formed when theta + mu z is gone: two probes at once would double the memory.
+        above = sample_losses(problem, state.theta + probe * noise.direction, noise.index)
+        below = sample_losses(problem, state.theta - probe * noise.direction, noise.index)
+        slope = private_slope((above - below) / (2 * probe), noise.present, noise.normal, ledger)
+        return State(state.theta - step_size * slope[:, None] * noise.direction)
+
+    def draw(streams: Streams, seeds: Sequence[int]) -> Callable[[int, int], Noise]:
+        def block(k: int, count: int) -> Noise:
+            dtype = problem.train.x.dtype
+            batches = poisson_batches(streams, seeds, ledger.records, ledger.rate, k, count, dtype)
+            shape = (count, problem.layout.size)
+            direction = streams.normal("direction", seeds, shape, k, dtype=dtype).transpose(0, 1).contiguous()
+            normal = streams.normal("scalar noise", seeds, (count,), k).T.to(dtype)
+            return Noise(*batches, direction, normal.contiguous())
+
+        return block
+
+    return Method(State, step, draw)
