@@ -38,7 +38,7 @@ EMBEDDED = [name for name, card in cards().items() if card.embedded]
 
 def test_the_page_of_the_datasets_is_in_step_with_the_cards():
     assert (ROOT / "docs" / "data.md").read_text(encoding="utf-8") == markdown(ROOT), (
-        "run `python -m descent.data cards --write docs/data.md`"
+        "run `python -m descent.data cards --write`"
     )
 
 

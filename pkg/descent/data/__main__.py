@@ -13,6 +13,8 @@ from descent.data.cards import card, cards
 from descent.data.places import find_root
 from descent.errors import DataError, StudyError
 
+PAGE = "docs/data.md"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; an error the user can mend is printed as its sentence. Returns the exit code."""
@@ -32,10 +34,10 @@ def _parser() -> argparse.ArgumentParser:
 
     fetch = commands.add_parser("fetch", help="bring datasets into place", description=_fetch.__doc__)
     fetch.add_argument("names", nargs="*", help="datasets (default: all but those that only the paper scale needs)")
-    fetch.add_argument("--mirror", help="folder with the imports' files (default: DESCENT_MIRROR, then data.mirror)")
+    fetch.add_argument("--mirror", help="folder with the imports' files (default: data.mirror, then DESCENT_MIRROR)")
     fetch.add_argument("--offline", action="store_true", help="never open a connection")
     fetch.add_argument(
-        "--timeout", type=float, default=15.0, help="seconds that a host may take to answer (default: 15)"
+        "--timeout", type=float, help="seconds that a host may take to answer (default: data.timeout, then 10)"
     )
     fetch.set_defaults(act=_fetch)
 
@@ -54,7 +56,13 @@ def _parser() -> argparse.ArgumentParser:
     build.set_defaults(act=_build)
 
     show = commands.add_parser("cards", help="the documentation of the datasets", description=_cards.__doc__)
-    show.add_argument("--write", type=Path, help="write it to this file instead of printing it")
+    show.add_argument(
+        "--write",
+        nargs="?",
+        const=PAGE,
+        metavar="FILE",
+        help=f"write it to a file (default: {PAGE}) instead of printing it",
+    )
     show.set_defaults(act=_cards)
     for command in (fetch, status, show):
         command.add_argument("--root", help="the checkout (default: DESCENT_ROOT, else found from here upwards)")
@@ -122,9 +130,10 @@ def _cards(options: argparse.Namespace) -> int:
     from descent.data.docs import markdown
     from descent.files import write_text
 
-    text = markdown(find_root(options.root))
+    root = find_root(options.root)
+    text = markdown(root)
     if options.write:
-        write_text(options.write, text)
+        write_text(root / options.write if options.write == PAGE else Path(options.write), text)
     else:
         print(text, end="")
     return 0

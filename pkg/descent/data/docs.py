@@ -17,7 +17,7 @@ _KINDS = {
 _HEAD = """\
 # The datasets
 
-Made from `pkg/descent/data/cards.yaml` by `python -m descent.data cards --write docs/data.md`; a test keeps them in step.
+Made from `pkg/descent/data/cards.yaml` by `python -m descent.data cards --write`; a test keeps them in step.
 
 - `make data` (or `python -m descent.data fetch`) brings everything into place and prints a line a dataset;
   `python -m descent.data status` says what is there. A missing import is no error: its jobs and claims say "not run".

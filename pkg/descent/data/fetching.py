@@ -27,6 +27,7 @@ from descent.data.store import blob, cache_folder, clear_damaged_cache, pull, ru
 from descent.errors import DataError
 from descent.files import write_atomically
 
+TIMEOUT = 10.0  # seconds
 SLOWEST = 256 * 1024  # bytes a second: a download slower than this is given up
 
 
@@ -43,23 +44,27 @@ def fetch(
     imports: Iterable[str] | bool = True,
     mirror: str | os.PathLike | None = None,
     retry: bool = False,
-    timeout: float = 15.0,
+    timeout: float | None = None,
     root: str | os.PathLike | None = None,
     say: Callable[[str], None] = print,
 ) -> list[Outcome]:
     """Bring the datasets into place and print a line for each.
 
-    embedded: pull those of data.dvc (nothing is run when all are right already). imports: names; True means all
-    but those that only the paper scale needs, False none. mirror: a folder that holds downloads named as in imports/ (default: the
-    environment variable DESCENT_MIRROR, else `data.mirror` in config/config.yaml). retry: try the network for imports
-    that neither cache nor mirror has; False never opens a connection. timeout: seconds that a host may take to answer.
+    embedded: pull those of data.dvc (nothing is run when all are right already).
+    imports: names; True means all but those that only the paper scale needs, False none.
+    mirror: a folder that holds downloads named as in imports/ (default: `data.mirror` in config/config.yaml, else the
+    environment variable DESCENT_MIRROR).
+    retry: try the network for imports that neither cache nor mirror has; False never opens a connection.
+    timeout: seconds that a host may take to answer (default: `data.timeout` in config/config.yaml, else 10).
 
     An import that is not available is no error. Raises DataError, naming every fault at once, when an embedded dataset
     cannot be made right or a file of the mirror is not the recorded one and no other source had it.
     """
     folder = find_root(root)
     wanted = _default_imports() if imports is True else [_import_card(name) for name in imports or ()]
-    source = _mirror(mirror, folder)
+    settings = _settings(folder)
+    source = _mirror(mirror, settings, folder)
+    timeout = timeout or settings.get("timeout") or TIMEOUT
     outcomes, faults = _fetch_embedded(folder, say) if embedded else ([], [])
     fetched = _fetch_imports(wanted, folder, source, retry, timeout)
     outcomes += fetched
@@ -159,15 +164,24 @@ def _import_card(name: str) -> Card:
     return found
 
 
-def _mirror(mirror: str | os.PathLike | None, root: Path) -> Path | None:
-    named, by = mirror, "the mirror"
+def _settings(root: Path) -> dict:
+    """`data` in config/config.yaml, where there is one. The workflow passes what it resolved; this is for the command."""
+    path = root / "config" / "config.yaml"
+    try:
+        settings = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("data") if path.is_file() else None
+    except (yaml.YAMLError, AttributeError):
+        raise DataError(f"{path} is not a YAML mapping: mend it before data can be fetched") from None
+    return settings or {}
+
+
+def _mirror(mirror: str | os.PathLike | None, settings: dict, root: Path) -> Path | None:
+    places = (
+        (mirror, "the mirror"),
+        (settings.get("mirror"), "data.mirror in config/config.yaml"),
+        (os.environ.get("DESCENT_MIRROR"), "the environment variable DESCENT_MIRROR"),
+    )
+    named, by = next(((named, by) for named, by in places if named), (None, ""))
     if named is None:
-        named, by = os.environ.get("DESCENT_MIRROR"), "the environment variable DESCENT_MIRROR"
-    config = root / "config" / "config.yaml"
-    if not named and config.is_file():
-        settings = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
-        named, by = (settings.get("data") or {}).get("mirror"), "data.mirror in config/config.yaml"
-    if not named:
         return None
     folder = (root / Path(named).expanduser()).absolute()
     if not folder.is_dir():
