@@ -14,6 +14,8 @@ min_version("9.0")
 def resolved():
     try:
         study = Study(Path(workflow.basedir), config)
+        if workflow.is_main_process:  # the processes that it starts for its jobs find everything prepared
+            study.prepare()
         study.plan
         return study
     except StudyError as error:

@@ -17,7 +17,7 @@ from descent.config.model import StudyConfig
 from descent.config.plan import Plan, make_plan, room_of
 from descent.config.read import read_study, registered
 from descent.data.cards import cards
-from descent.errors import ConfigError
+from descent.errors import ConfigError, DataError
 from descent.files import digest
 from descent.job import ARRAYS, CHOSEN, RECORDS, SIDECAR, Job
 from descent.results import Results
@@ -39,6 +39,18 @@ class Study:
         self.reports = Path(self.config.reports) / self.label
         self.bench = Path(self.config.reports) / "bench" / self.config.scale
         self._check_writable()
+
+    def prepare(self) -> None:
+        """What comes before planning, once a call: imports from the cache or the mirror (from their URLs when asked to).
+
+        Raises StudyError when an embedded data file is there but damaged: no job may train on it.
+        """
+        from descent.data.fetching import fetch, file_faults
+
+        fetch(embedded=False, retry=self.config.retry_imports, root=self.root, say=lambda line: None)
+        faults = [f for card in cards().values() if card.embedded for f in file_faults(card, self.root).items()]
+        if damaged := [fault for path, fault in faults if path.exists()]:
+            raise DataError("\n".join(f"{fault}; `make data` repairs it" for fault in damaged))
 
     @cached_property
     def plan(self) -> Plan:

@@ -83,7 +83,7 @@ def fetch(
 def _fetch_embedded(root: Path, say: Callable[[str], None]) -> tuple[list[Outcome], list[str]]:
     """A line a dataset, and what went wrong, a sentence each."""
     mine = [found for found in cards().values() if found.embedded]
-    before = {found.name: _file_faults(found, root) for found in mine}
+    before = {found.name: file_faults(found, root) for found in mine}
     pulled = ""
     if any(before.values()):
         _refuse_strangers(mine, root)
@@ -95,7 +95,7 @@ def _fetch_embedded(root: Path, say: Callable[[str], None]) -> tuple[list[Outcom
         for sentence in clear_damaged_cache(root):
             say(sentence)
         pulled = pull(root)
-    after = {found.name: _file_faults(found, root) for found in mine} if any(before.values()) else before
+    after = {found.name: file_faults(found, root) for found in mine} if any(before.values()) else before
     for path in (path for faults in after.values() for path in faults):
         path.unlink(missing_ok=True)  # nothing wrong stays in place
     outcomes = [_embedded_outcome(found, before[found.name], after[found.name]) for found in mine]
@@ -113,7 +113,8 @@ def _embedded_outcome(found: Card, before: dict, after: dict) -> Outcome:
     return Outcome(found.name, "ready", f"{'fetched' if before else 'ready'} ({_megabytes(size)})")
 
 
-def _file_faults(found: Card, root: Path) -> dict[Path, str]:
+def file_faults(found: Card, root: Path) -> dict[Path, str]:
+    """What is wrong with the files of a dataset below `root`, by their whole content: file -> a sentence with both hashes."""
     faults = {}
     for file in found.files:
         path = path_of(found, file, root)
@@ -192,7 +193,7 @@ def _mirror(mirror: str | os.PathLike | None, settings: dict, root: Path) -> Pat
 
 
 def _fetch_imports(wanted: list[Card], root: Path, mirror: Path | None, retry: bool, timeout: float) -> list[Outcome]:
-    missing = [found for found in wanted if _file_faults(found, root)]
+    missing = [found for found in wanted if file_faults(found, root)]
     files = list(dict.fromkeys(file for found in missing for file in _raw(found)))
     records = [read_import(root, file) for file in files]
     reachable: dict[str, bool] = {}
