@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-
 from descent.claims.judge import judge
 
 

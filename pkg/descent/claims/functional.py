@@ -6,6 +6,7 @@ the nominal (STACK.md: 89 % of 95 at n = 8), so fewer than 8 units have no inter
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -73,10 +74,17 @@ def estimate(
         raise ConfigError(f"{path}: a functional takes no `among` and no check's `substitute`; give the operand's own")
     if not sampled:
         raise ConfigError(f"{path}: a functional needs an operand with units; for exact numbers use {{exact: value}}")
+    left_out = ""
+    if options["eligible"] is not None:
+        used, left_out = _eligible(used, options["eligible"], path)
+        sampled = {n: t for n, t in used.items() if t.units}
+        fixed = {n: t for n, t in used.items() if not t.units}
     draw = _Paired(sampled, options, path) if options["paired"] else _Apart(sampled, options, path)
     what = f"the {options['of']} functional" if len(read) != 1 else f"the {options['of']}"
     result = counted(draw.sample, what, level=options["level"] if variety == "bootstrap" else None)
-    result = replace(result, units=None)
+    result = replace(result, units=None, why=left_out)
+    if left_out == _NONE_LEFT:
+        return [replace(result, decides=False)]
     if why := draw.spoilt(options["of"]):
         return [withheld(result, f"{why}, so the estimate is undecided")]
     axes = {name: table.axes for name, table in used.items() if table.axes}
@@ -100,10 +108,37 @@ def estimate(
     if variety == "none":
         return parts
     if why := too_few(draw.n, draw.sample.noun, MIN_BOOTSTRAP, "a bootstrap interval"):
-        return [replace(part, why=why) for part in parts]
+        return [replace(part, why="; ".join(filter(None, [part.why, why]))) for part in parts]
     _, draws = evaluated(draw.resampled(options["of"], options["resamples"], generator(key)))
     ends = [percentiles(draws[:, c], options["level"]) for c in range(len(labels))]
     return [replace(part, low=low, high=high) for part, (low, high) in zip(parts, ends, strict=True)]
+
+
+_NONE_LEFT = "fewer than two settings have enough units that are ok"
+
+
+def _eligible(tables: Mapping[str, Table], share: float, path: str) -> tuple[dict[str, Table], str]:
+    """(the tables cut down to the settings where at least `share` of the units of every operand is ok, what was left out).
+
+    Units that are not ok become NaN that the aggregate leaves out. Raises ConfigError unless all have the same settings.
+    """
+    vectors = {name: table for name, table in tables.items() if table.units}
+    labels = next(iter(vectors.values())).labels
+    if len(labels) < 2 or any(table.labels != labels for table in vectors.values()):
+        raise ConfigError(f"{path}.estimator.eligible needs operands that go `across` the same settings")
+    ok = np.min([(table.cells.rank == OK).mean(axis=0) for table in vectors.values()], axis=0)
+    keep = np.flatnonzero(ok >= share - 1e-9)
+    if len(keep) < 2:
+        return dict(tables), _NONE_LEFT
+    cut = {}
+    for name, table in tables.items():
+        cells = Cells(table.cells.value[:, keep], table.cells.rank[:, keep]) if table.units else table.cells
+        if table.units:
+            cells = Cells(np.where(cells.rank == OK, cells.value, np.nan), np.zeros(cells.rank.shape, np.int8))
+        axes = {axis: grid[keep] for axis, grid in table.axes.items()} if table.units else table.axes
+        cut[name] = Table(table.units, table.keys, cells, tuple(labels[i] for i in keep) if table.units else table.labels, axes)
+    gone = [f"{labels[i]} ({ok[i]:.0%} ok)" for i in range(len(labels)) if i not in keep]
+    return cut, f"left out, since fewer than {share:.0%} of the units are ok: {', '.join(gone)}" if gone else ""
 
 
 def _evaluate(expression: Expression, cells: Mapping[str, Cells], axes: Mapping, path: str) -> Cells:
@@ -118,8 +153,16 @@ def _cells(value: np.ndarray) -> Cells:
 
 
 def _aggregate(value: np.ndarray, of: str, axis: int) -> np.ndarray:
+    """`of` along an axis; NaN (a unit that `eligible` leaves out) is skipped by mean and median, spoils the others."""
+    gone = np.isnan(value)
     with np.errstate(all="ignore"):
-        return _AGGREGATE[of](value, axis=axis)
+        if not gone.any() or of not in ("mean", "median"):
+            return _AGGREGATE[of](value, axis=axis)
+        if of == "mean":
+            return np.where(gone, 0.0, value).sum(axis) / (~gone).sum(axis)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a resample without any ok unit is NaN, and widens the interval
+        return np.nanmedian(value, axis=axis)
 
 
 class _Paired:

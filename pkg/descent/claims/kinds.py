@@ -86,6 +86,8 @@ KINDS: dict[str, Kind] = {
             "paired": Option("Operands and settings share their units: resampled together.", True, kind="flag"),
             "resample": Option("The unit column that is resampled (a cluster), or {pairs: [a, b]}: both columns number "
                                "one population, which is resampled instead of the pairs.", None, kind="resample"),
+            "eligible": Option("Settings at which a smaller share of units than this is ok, in any operand, are left out; "
+                               "elsewhere the units that are not ok are. Needs `of: mean` or `of: median`.", None, 0, 1),
             "level": _LEVEL, "resamples": _RESAMPLES,
         },
         shape="operands",

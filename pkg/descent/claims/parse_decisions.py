@@ -47,6 +47,10 @@ def read_estimator(raw: Any, path: str, faults: Faults) -> Estimator | None:
         faults.add(f"{path}.that", "is missing: the condition on a unit, e.g. {below: 0.15}")
     if kind == "functional" and isinstance(options.get("resample"), Mapping) and options.get("of") != "mean":
         faults.add(f"{path}.resample", "with pairs needs `of: mean`")
+    if kind == "functional" and options.get("eligible") is not None and (
+        options.get("of") not in ("mean", "median") or not options.get("paired") or options.get("resample")
+    ):
+        faults.add(f"{path}.eligible", "needs `of: mean` or `of: median`, paired units and no `resample`")
     if card.roles:
         options["roles"] = card.roles[variety]
     return Estimator(kind, variety, options)

@@ -24,6 +24,8 @@ def read_operand(raw: Any, path: str, faults: Faults, unit: Any) -> Operand:
     """One operand. unit: the check's own `unit`, used where the operand has none."""
     if isinstance(raw, (int, float)) and not isinstance(raw, bool):
         return Operand(constant=float(raw), unit=())
+    if isinstance(raw, Mapping):  # `method: null` takes back what a YAML merge brought in
+        raw = {key: value for key, value in raw.items() if value is not None}
     raw = faults.mapping(raw, path, OPERAND_KEYS, ("experiment", "metric"))
     for key in ("experiment", "metric", "method"):
         if key in raw and not isinstance(raw[key], str):
