@@ -30,7 +30,9 @@ def curve(experiment, metric, steps, values, *, seed=1000, method="m", status="o
 def frames(*parts):
     """experiment -> DataFrame."""
     table = pd.DataFrame([row for part in parts for row in part])
-    return {name: part.dropna(axis=1, how="all").reset_index(drop=True) for name, part in table.groupby("experiment")}
+    axes = [c for c in table if c not in ("value", "status")]
+    unused = {name: [c for c in axes if part[c].isna().all()] for name, part in table.groupby("experiment")}
+    return {name: part.drop(columns=unused[name]).reset_index(drop=True) for name, part in table.groupby("experiment")}
 
 
 def claim(checks, reproduced=None, **more):

@@ -150,9 +150,7 @@ def _fraction(sample: Sample, variety: str, options: Mapping[str, Any], key: str
     level = options["level"]
     result = counted(sample, "the fraction", level=level)
     held = [condition_holds(options["that"], v, r) for v, r in zip(sample.value, sample.rank, strict=True)]
-    unknown = held.count(None)
-    if unknown or not held:
-        why = f"of {unknown} of {quantity(sample)} it is not known" if held else "no unit is left"
+    if why := spoilt(sample, ranks=True):
         return withheld(result, f"{why}, so the fraction is undecided")
     k = held.count(True)
     ends = stats.binomtest(k, len(held)).proportion_ci(level)

@@ -193,7 +193,7 @@ class _Paired:
                 labels = [key[at] for key in shared.keys]
                 self._clusters = [np.array([i for i in rows if labels[i] == name]) for name in dict.fromkeys(labels)]
                 noun = column + "s"
-            self._clusters = self._canonical(self._clusters)
+            self._put_in_order()
             self.n = len(self._clusters)
         rank = [cells.rank.max(axis=1) for cells in self._cells.values()]
         worst = np.max(rank, axis=0) if not self._pairs else np.concatenate(rank)
@@ -203,12 +203,15 @@ class _Paired:
             worst = np.pad(worst, (0, self.n - len(worst)))
         self.sample = Sample(np.zeros(self.n), worst, noun)
 
-    def _canonical(self, clusters: list[np.ndarray]) -> list[np.ndarray]:
-        """Clusters ordered by their numbers, so that a seed's name changes nothing."""
-        flat = np.concatenate([cells.value for cells in self._cells.values()], axis=1)
-        flat = np.nan_to_num(flat, nan=0.0)
-        inner = [c[np.lexsort(flat[c].T)] for c in clusters]
-        return sorted(inner, key=lambda c: tuple(flat[c].ravel()))
+    def _put_in_order(self) -> None:
+        """Rows and clusters ordered by their numbers, so that a seed's name changes nothing, not even the last bit."""
+        flat = np.nan_to_num(np.concatenate([cells.value for cells in self._cells.values()], axis=1), nan=0.0)
+        inner = [c[np.lexsort(flat[c].T)] for c in self._clusters]
+        inner.sort(key=lambda c: tuple(flat[c].ravel()))
+        order = np.concatenate(inner)
+        self._cells = {name: Cells(c.value[order], c.rank[order]) for name, c in self._cells.items()}
+        ends = np.cumsum([len(c) for c in inner])
+        self._clusters = [np.arange(end - len(c), end) for c, end in zip(inner, ends, strict=True)]
 
     def spoilt(self, of: str) -> str:
         return spoilt(self.sample, ranks=of in ORDER_ONLY)
