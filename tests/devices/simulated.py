@@ -16,7 +16,7 @@ sync    the host waits for the device: `.item()`, `bool()`, copies to the host, 
         for failure (`linalg.solve`, `cholesky`, `eigh`, ...: CUDA reads a flag back; the `_ex` functions do not).
         `x[mask] = 0.` is counted though CUDA spares it: `masked_fill` and `where` say the same on every device
 upload  a copy from the host to the device (`torch.tensor(2., device=...)` and a list as index are copies, too)
-host    an operation on the host whose result is not 0-d: in a loop, a tensor made on the wrong side
+host    inside a phase: an operation on the host whose result is not 0-d, as a tensor made on the wrong side
 
 What it cannot do: see CANNOT, which test_simulated.py checks. It rests on PyTorch's backend for Python (PrivateUse1): torch 2.11 to 2.13.
 """
@@ -25,12 +25,12 @@ import linecache
 import os
 import sys
 from contextlib import contextmanager
+from functools import cache
 from typing import NamedTuple
 
 import torch
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 aten = torch.ops.aten
@@ -44,8 +44,17 @@ CANNOT = {
 
 # Read back by CUDA to check for failure or to choose an algorithm, though neither their shapes nor PyTorch's tags tell.
 _READ_BACK = {
-    *("_linalg_check_errors", "_linalg_eigh", "_linalg_svd", "linalg_eig", "linalg_lstsq", "linalg_pinv", "linalg_matrix_exp"),
+    *(
+        "_linalg_check_errors",
+        "_linalg_eigh",
+        "_linalg_svd",
+        "linalg_eig",
+        "linalg_lstsq",
+        "linalg_pinv",
+        "linalg_matrix_exp",
+    ),
 }
+_INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
 _LIBRARY = (os.path.dirname(torch.__file__) + os.sep, __file__)
 
 
@@ -67,7 +76,12 @@ class SimTensor(torch.Tensor):
     @staticmethod
     def __new__(cls, host: torch.Tensor):
         out = torch.Tensor._make_wrapper_subclass(
-            cls, host.shape, strides=host.stride(), storage_offset=host.storage_offset(), dtype=host.dtype, device=DEVICE
+            cls,
+            host.shape,
+            strides=host.stride(),
+            storage_offset=host.storage_offset(),
+            dtype=host.dtype,
+            device=DEVICE,
         )
         out._host = host
         return out
@@ -107,6 +121,10 @@ class Accelerator(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         return _dispatch(func, args, kwargs or {}, self)
 
+    @classmethod
+    def _should_skip_dynamo(cls):
+        return False  # nothing here is compiled, and the guard would cost as much as the operation
+
     @contextmanager
     def phase(self, name: str):
         """Events inside the `with` belong to `name` (the innermost counts)."""
@@ -117,6 +135,8 @@ class Accelerator(TorchDispatchMode):
             self._phase = outer
 
     def see(self, kind: str, func) -> None:
+        if kind == "host" and not self._phase:
+            return  # where nothing is declared to be a loop, the host may do as it likes
         self.events.append(Event(kind, str(func), self._phase, _where()))
 
     def select(self, kind: str | None = None, phase: str | None = None) -> list[Event]:
@@ -149,13 +169,35 @@ def _on_sim(device) -> bool:
     return device is not None and torch.device(device).type in ("sim", "privateuseone")
 
 
-def _unwrap(x):
-    return x._host if isinstance(x, SimTensor) else x
+def _unwrap(x: torch.Tensor) -> torch.Tensor:
+    return x._host if type(x) is SimTensor else x
+
+
+def _map(f, x):
+    """`f` on every tensor of an operation's arguments or results (pytree knows more, and takes four times as long)."""
+    if isinstance(x, torch.Tensor):
+        return f(x)
+    return type(x)(_map(f, y) for y in x) if type(x) in (list, tuple) else x
+
+
+@cache
+def _facts(func) -> frozenset:
+    tags, name = func.tags, func.overloadpacket.__name__
+    facts = {
+        "random": torch.Tag.nondeterministic_seeded in tags,
+        "reads back": torch.Tag.data_dependent_output in tags or name in _READ_BACK,
+        "unknown shape": torch.Tag.dynamic_output_shape in tags and name not in _INDEXING,
+        "indexing": name in _INDEXING,
+        "in-place view": torch.Tag.inplace_view in tags and func is not aten.resize_.default,
+    }
+    return frozenset(name for name, true in facts.items() if true)
 
 
 def _dispatch(func, args, kwargs, watch):
-    tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
-    sims = [x for x in tensors if isinstance(x, SimTensor)]
+    tensors: list[torch.Tensor] = []
+    _map(tensors.append, args)
+    _map(tensors.append, tuple(kwargs.values()))
+    sims = [x for x in tensors if type(x) is SimTensor]
     to_sim = _on_sim(kwargs.get("device"))
     see = watch.see if watch is not None else (lambda kind, func: None)
     if func is aten._to_copy.default:
@@ -165,42 +207,48 @@ def _dispatch(func, args, kwargs, watch):
         return _copy(func, target, source, see)
     if not sims and not to_sim:
         out = func(*args, **kwargs)
-        if any(isinstance(x, torch.Tensor) and x.dim() and x.device.type == "cpu" for x in tree_leaves(out)):
-            see("host", func)
+        _map(lambda x: see("host", func) if x.dim() and x.device.type == "cpu" else None, out)
         return out
     for x in tensors:
-        if not isinstance(x, SimTensor) and x.dim():
-            raise RuntimeError(f"{func}: a CPU tensor of shape {tuple(x.shape)} meets tensors on {DEVICE}, at {_where()}")
-    if torch.Tag.nondeterministic_seeded in func.tags and not _idle_dropout(func, args):
-        raise RuntimeError(f"{func}: random numbers are drawn on the host from a stream and moved, not drawn on {DEVICE}, at {_where()}")
+        if type(x) is not SimTensor and x.dim():
+            raise RuntimeError(
+                f"{func}: a CPU tensor of shape {tuple(x.shape)} meets tensors on {DEVICE}, at {_where()}"
+            )
+    facts = _facts(func)
+    if "random" in facts and not _idle_dropout(func, args):
+        raise RuntimeError(
+            f"{func}: random numbers are drawn on the host from a stream and moved, not drawn on {DEVICE}, at {_where()}"
+        )
     if func is aten._efficientzerotensor.default:  # a tangent that is zero: the wrapper needs one that has storage
         return SimTensor(torch.zeros(args[0], dtype=kwargs.get("dtype")))
     if "device" in kwargs:
         kwargs = {**kwargs, "device": torch.device("cpu")}
-    out = func(*tree_map(_unwrap, args), **tree_map(_unwrap, kwargs))
-    if _reads_back(func, args, kwargs):
+    out = func(*_map(_unwrap, args), **{name: _map(_unwrap, x) for name, x in kwargs.items()})
+    if _reads_back(facts, args, kwargs):
         see("sync", func)
-    if torch.Tag.inplace_view in func.tags and func is not aten.resize_.default:
+    if "in-place view" in facts:
         with no_dispatch():  # squeeze_, t_ and the like: the wrapper's own shape follows
             func(*args, **kwargs)
     known = {id(x._host): x for x in sims}
-    return tree_map(lambda x: _rewrap(func, x, known) if isinstance(x, torch.Tensor) else x, out)
+    return _map(lambda x: _rewrap(func, x, known), out)
 
 
 def _rewrap(func, host, known):
     """An operation in place hands its argument back."""
     old = known.get(id(host))
-    if old is not None and (old.shape != host.shape or old.stride() != host.stride()):
+    if old is None:
+        return SimTensor(host)
+    if old.shape != host.shape or old.stride() != host.stride():
         raise NotImplementedError(f"{func}: the simulated device cannot resize a tensor in place, at {_where()}")
-    return SimTensor(host) if old is None else old
+    return old
 
 
-def _reads_back(func, args, kwargs) -> bool:
-    if torch.Tag.data_dependent_output in func.tags or func.overloadpacket.__name__ in _READ_BACK:
+def _reads_back(facts, args, kwargs) -> bool:
+    if "reads back" in facts:
         return True
-    if func.overloadpacket in (aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_, aten._unsafe_index):
+    if "indexing" in facts:
         return any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1])
-    return torch.Tag.dynamic_output_shape in func.tags and kwargs.get("output_size") is None
+    return "unknown shape" in facts and kwargs.get("output_size") is None
 
 
 def _idle_dropout(func, args) -> bool:

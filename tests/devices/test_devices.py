@@ -74,7 +74,11 @@ def test_a_machine_without_nvidia_smi_has_no_gpu(machine, monkeypatch, tmp_path)
 def test_the_devices_of_a_machine(machine):
     machine(*_cards(*CARDS))
     assert machine_gpus() == CARDS and count_gpus() == 2
-    machine("GPU 0: NVIDIA A100 (UUID: GPU-aaaa)", "  MIG 3g.20gb Device 0: (UUID: MIG-x)", "  MIG 3g.20gb Device 1: (UUID: MIG-y)")
+    machine(
+        "GPU 0: NVIDIA A100 (UUID: GPU-aaaa)",
+        "  MIG 3g.20gb Device 0: (UUID: MIG-x)",
+        "  MIG 3g.20gb Device 1: (UUID: MIG-y)",
+    )
     assert machine_gpus() == ["MIG-x", "MIG-y"]
     machine("No devices found.")
     assert machine_gpus() == []
@@ -116,7 +120,9 @@ def test_a_claim_sets_and_restores_the_environment(machine, monkeypatch, tmp_pat
 def test_cuda_on_a_machine_without_gpu_is_refused_before_anything_runs(machine):
     machine("No devices found.")
     refuse_missing_cuda({"zoflat/convex": "auto", "rpg/lqr": "cpu"})
-    with pytest.raises(SettingError, match=r"^zoflat/lm and 1 more: `device: cuda` was asked for but this machine has no GPU"):
+    with pytest.raises(
+        SettingError, match=r"^zoflat/lm and 1 more: `device: cuda` was asked for but this machine has no GPU"
+    ):
         refuse_missing_cuda({"zoflat/lm": "cuda", "zoflat/convex": "auto", "dualpriv/lm": "cuda"})
     machine(*_cards(*CARDS))
     refuse_missing_cuda({"zoflat/lm": "cuda"})
@@ -125,16 +131,12 @@ def test_cuda_on_a_machine_without_gpu_is_refused_before_anything_runs(machine):
 JOB = """
 import os, sys, time
 from pathlib import Path
-from descent.devices import device_for
+from descent.devices import claim_gpu
 locks, log, seconds = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
 def note(what):
     with log.open("a") as file:
         file.write(f"{time.monotonic()} {os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES')} {what}\\n")
-import descent.devices as devices
-import torch
-torch.version.cuda = "13.0"
-devices.choose = lambda asked: devices.Choice("cuda")  # no GPU is used: only whose it is
-with device_for("auto", say=lambda text: note("waits"), locks=locks):
+with claim_gpu(locks, say=lambda text: note("waits")):
     note("begins")
     time.sleep(seconds)
     note("ends")
@@ -147,14 +149,16 @@ def _start(tmp_path, seconds):
 
 
 def _events(tmp_path):
-    lines = [line.split() for line in (tmp_path / "log").read_text().splitlines()] if (tmp_path / "log").exists() else []
+    lines = (
+        [line.split() for line in (tmp_path / "log").read_text().splitlines()] if (tmp_path / "log").exists() else []
+    )
     return [(float(when), pid, device, what) for when, pid, device, what in lines]
 
 
 def test_two_jobs_never_share_a_gpu(machine, tmp_path):
     machine(*_cards(*CARDS))
     jobs = [_start(tmp_path, 0.2) for _ in range(6)]
-    assert [job.wait(30) for job in jobs] == [0] * 6
+    assert [job.wait(120) for job in jobs] == [0] * 6
     events = sorted(_events(tmp_path))
     holder = {}
     for _, pid, device, what in events:
@@ -170,13 +174,22 @@ def test_two_jobs_never_share_a_gpu(machine, tmp_path):
 def test_a_killed_job_gives_its_gpu_back(machine, tmp_path):
     machine(*_cards(CARDS[0]))
     first = _start(tmp_path, 60)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not _events(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.02)
     first.kill()
     first.wait()
-    assert _start(tmp_path, 0).wait(20) == 0
+    assert _start(tmp_path, 0).wait(120) == 0
     assert [what for *_, what in _events(tmp_path)] == ["begins", "begins", "ends"]
+
+
+def test_a_job_that_can_use_cuda_claims_its_device_before_it_looks(machine, monkeypatch, tmp_path):
+    machine(*_cards(*CARDS))
+    seen = []
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: seen.append(os.environ["CUDA_VISIBLE_DEVICES"]) or True)
+    with device_for("auto", locks=tmp_path / "locks") as choice:
+        assert choice.device == "cuda" and seen == CARDS[:1]
 
 
 @pytest.mark.parametrize("asked, built_with", [("cpu", "13.0"), ("auto", None)])

@@ -43,7 +43,9 @@ def _scatter(x):
 OPERATIONS = {
     "arithmetic": lambda x: (x * 2 - 1).exp().log1p() / (x.abs() + 0.5) ** 0.3,
     "matmul, einsum, bmm": lambda x: torch.einsum("ij,kj->ik", x, x) @ x + torch.bmm(x[None], x.T[None])[0] @ x,
-    "reductions": lambda x: torch.stack([x.sum(), x.mean(), x.std(), x.norm(), x.logsumexp((0, 1)), x.max(), x.median()]),
+    "reductions": lambda x: torch.stack(
+        [x.sum(), x.mean(), x.std(), x.norm(), x.logsumexp((0, 1)), x.max(), x.median()]
+    ),
     "scans and sorts": lambda x: x.cumsum(0).sort(1).values + x.topk(6, dim=1).values.flip(1) + x.argsort(0),
     "quantile": lambda x: torch.quantile(x, 0.3, dim=0),
     "where, masked_fill": lambda x: torch.where(x > 0, x, 0.0) + x.masked_fill(x < 0.5, 1.0),
@@ -51,15 +53,23 @@ OPERATIONS = {
     "views": lambda x: torch.cat([x.T.reshape(-1)[::3], x.unfold(1, 2, 2).flatten(), x.roll(1, 0).diagonal()]),
     "gather and scatter": lambda x: _scatter(x.gather(0, x.argsort(0))),
     "indices on the device": lambda x: x[torch.arange(3, device=x.device), torch.tensor(1)],
-    "made on the device": lambda x: torch.arange(6, device=x.device) + torch.eye(6, device=x.device, dtype=x.dtype) + x.new_zeros(6),
+    "made on the device": lambda x: (
+        torch.arange(6, device=x.device) + torch.eye(6, device=x.device, dtype=x.dtype) + x.new_zeros(6)
+    ),
     "integers": lambda x: ((x * 1000).to(torch.int64) * 6364136223846793005 + 1) ^ 12345,
     "float32": lambda x: (x.float() @ x.float().T).softmax(-1),
     "complex and fft": lambda x: torch.view_as_real(torch.fft.fft(torch.complex(x, -x))),
-    "linalg": lambda x: torch.linalg.solve(x @ x.T + torch.eye(6, dtype=x.dtype, device=x.device), x) + torch.linalg.qr(x).R,
+    "linalg": lambda x: (
+        torch.linalg.solve(x @ x.T + torch.eye(6, dtype=x.dtype, device=x.device), x) + torch.linalg.qr(x).R
+    ),
     "eigh and svd": lambda x: torch.linalg.eigh(x @ x.T).eigenvalues + torch.linalg.svd(x).S,
     "cholesky_ex": lambda x: torch.linalg.cholesky_ex(x @ x.T + torch.eye(6, dtype=x.dtype, device=x.device)).L,
-    "convolution": lambda x: F.conv2d(x[None, None], x[:3, :3][None, None], padding=1) + F.avg_pool2d(x[None, None], 3, 1, 1),
-    "losses": lambda x: F.cross_entropy(x, torch.arange(6, device=x.device)) + F.binary_cross_entropy_with_logits(x, x.sigmoid()),
+    "convolution": lambda x: (
+        F.conv2d(x[None, None], x[:3, :3][None, None], padding=1) + F.avg_pool2d(x[None, None], 3, 1, 1)
+    ),
+    "losses": lambda x: (
+        F.cross_entropy(x, torch.arange(6, device=x.device)) + F.binary_cross_entropy_with_logits(x, x.sigmoid())
+    ),
     "norms": lambda x: F.layer_norm(x, (6,)) + F.gelu(x) + F.dropout(x, 0.5, training=False),
     "embedding": lambda x: F.embedding(torch.tensor([[0, 2], [5, 1]], device=x.device), x),
     "autograd, twice": _gradient,
@@ -79,7 +89,9 @@ def test_an_operation_gives_the_cpus_bytes(name):
 
 def _train(device, kind):
     torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Conv1d(1, 2, 3), torch.nn.Flatten(), torch.nn.LayerNorm(8), torch.nn.Linear(8, 3)).to(device)
+    model = torch.nn.Sequential(
+        torch.nn.Conv1d(1, 2, 3), torch.nn.Flatten(), torch.nn.LayerNorm(8), torch.nn.Linear(8, 3)
+    ).to(device)
     optimizer = kind(model.parameters(), lr=0.1)
     x, y = values(5, 1, 6, dtype=torch.float32).to(device), torch.arange(5).to(device) % 3
     for _ in range(4):
@@ -215,7 +227,10 @@ def test_a_number_on_the_host_is_free():
 )
 def test_a_tensor_on_the_wrong_device_is_refused_and_its_line_named(mix):
     h = values(2, 3, dtype=torch.float32)
-    with Accelerator(), pytest.raises(RuntimeError, match=r"CPU tensor of shape .* meets tensors on sim:0, at .*test_simulated.py:\d+"):
+    with (
+        Accelerator(),
+        pytest.raises(RuntimeError, match=r"CPU tensor of shape .* meets tensors on sim:0, at .*test_simulated.py:\d+"),
+    ):
         mix(h.to(DEVICE), h)
 
 

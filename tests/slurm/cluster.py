@@ -31,7 +31,9 @@ class FakeCluster:
         """snakemake in `folder` with the profile, asking for news every second."""
         command = [sys.executable, "-m", "snakemake", "--workflow-profile", str(profile), *arguments]
         command += ["--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1"]
-        return subprocess.Popen(command, cwd=folder, env=self.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return subprocess.Popen(
+            command, cwd=folder, env=self.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
 
     def run(self, folder: Path, *arguments: str, profile: Path = PROFILE) -> tuple[int, str]:
         """Exit code and everything printed."""

@@ -133,7 +133,12 @@ def test_every_line_of_the_table_that_is_a_comment_works(bad):
     _, jobs, _ = bad
     gpu = jobs["rule_train_gpu_wildcards_gpu"]
     assert gpu["state"] == "COMPLETED"
-    assert (gpu["account"], gpu["gpus"], gpu["constraint"], gpu["exclude"]) == ("my_group", "a100:1", "a100|h100", "node17")
+    assert (gpu["account"], gpu["gpus"], gpu["constraint"], gpu["exclude"]) == (
+        "my_group",
+        "a100:1",
+        "a100|h100",
+        "node17",
+    )
     cpu = jobs["rule_train_cpu_wildcards_bad"]
     assert (cpu["account"], cpu["gpus"], cpu["constraint"], cpu["exclude"]) == ("my_group", None, None, None)
 
@@ -158,6 +163,8 @@ def test_the_log_of_a_failed_job_is_shown_and_the_others_go_on(bad):
 
 def test_a_partition_that_does_not_exist_is_named(tmp_path_factory):
     home, cluster = _cluster(tmp_path_factory)
-    code, output = cluster.run(home / "work", "--config", "names=cpu", "--set-resources", "train_cpu:slurm_partition=nowhere")
+    code, output = cluster.run(
+        home / "work", "--config", "names=cpu", "--set-resources", "train_cpu:slurm_partition=nowhere"
+    )
     assert code == 1 and not cluster.jobs()
     assert "invalid partition specified: nowhere" in output
