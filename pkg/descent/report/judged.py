@@ -1,0 +1,141 @@
+"""Judging a paper and writing down what came out: verdicts.json (no clock, no times) and, apart from it, cost.csv."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from descent.claims.judge import judge
+from descent.claims.results import ClaimResult
+from descent.claims.select import cell
+from descent.config.model import StudyConfig
+from descent.files import write_json, write_text
+from descent.results import Results
+
+VERDICTS_FILE, COST_FILE = "verdicts.json", "cost.csv"
+COST_COLUMNS = (
+    "paper", "experiment", "block", "kind", "device", "threads", "cpu_seconds", "wall_seconds", "peak_memory_mb",
+    "peak_device_memory_mb", "machine",
+)  # fmt: skip
+
+
+def judge_paper(results: Results, path: Path) -> dict[str, Any]:
+    """Judge every claim of the paper; write `path` (verdicts.json) and cost.csv beside it; return what verdicts.json holds.
+
+    The same records give the same bytes of verdicts.json. Raises ConfigError where a claim does not fit the records.
+    """
+    judged = describe(results, judge_claims(results))
+    write_json(path, judged)
+    write_text(path.with_name(COST_FILE), cost_table(results))
+    return judged
+
+
+def judge_claims(results: Results) -> list[ClaimResult]:
+    """The engine's verdict on every claim, from the records that there are."""
+    run = set(results.experiments())
+    records = {name: results.records(name) for name in results.config.experiments if name in run}
+    return judge(results.config, records, scale=results.scale, missing=reasons(results))
+
+
+def reasons(results: Results) -> dict[Any, str]:
+    """Why cells have no records, in the form that the claims engine asks for."""
+    found: dict[Any, str] = {}
+    for lost in results.missing():
+        if lost.method is None:
+            found[lost.experiment] = lost.reason
+        else:
+            setting = {axis: value for axis, value in lost.setting.items() if value is not None}
+            found[cell(lost.experiment, method=lost.method, **setting)] = lost.reason
+    return found
+
+
+def describe(results: Results, claims: list[ClaimResult]) -> dict[str, Any]:
+    """Verdicts, and what a reader of the front page must know of the paper: plain values, no clock, no times."""
+    config, study = results.config, results.plan.study
+    return {
+        "paper": results.slug, "title": config.title, "authors": config.authors, "source": config.source,
+        "summary": " ".join(config.summary.split()), "label": label(study), "scale": results.scale, "seeds": study.seeds,
+        "tier": study.tier, "budget": config.budget.get(results.scale),
+        "counts": counts(claims),
+        "claims": [{**claim.to_dict(), "commands": commands(results, claim)} for claim in claims],
+        "missing": [
+            {"experiment": m.experiment, "method": m.method, "setting": dict(m.setting), "reason": m.reason}
+            for m in results.missing()
+        ],
+        "datasets": datasets(results), "sources": sources(results),
+    }  # fmt: skip
+
+
+def label(study: StudyConfig) -> str:
+    """The name of a run's folder under results/ and reports/: the scale, and the seeds where they are not the verdicts'."""
+    return study.scale if study.seeds == "verdict" else f"{study.scale}-{study.seeds}"
+
+
+def counts(claims: list[ClaimResult]) -> dict[str, dict[str, int]]:
+    """How often each verdict was given, by origin: what is ours never enters the paper's numbers."""
+    found: dict[str, Counter] = {}
+    for claim in claims:
+        found.setdefault(claim.origin, Counter())[claim.verdict] += 1
+    return {origin: dict(count) for origin, count in found.items()}
+
+
+def commands(results: Results, claim: ClaimResult) -> list[str]:
+    """What to type to judge the claim anew, and to run each of its experiments alone."""
+    study = results.plan.study
+    flags = "".join(
+        f" {name}={value}" for name, value in (("seeds", study.seeds), ("tier", study.tier)) if value not in _DEFAULTS
+    )
+    whole = f"snakemake --cores all --config scale={study.scale} papers={results.slug}{flags}"
+    seeds = "" if study.seeds == "verdict" else f" --seeds {study.seeds}"
+    run = [name for name in claim.experiments if name in results.experiments() and results.jobs(name)]
+    return [whole, *(f"python -m descent run {results.slug} {name} --scale {study.scale}{seeds}" for name in run)]
+
+
+_DEFAULTS = ("verdict", "core")
+
+
+def datasets(results: Results) -> dict[str, dict[str, str]]:
+    """Every dataset that the paper's jobs read: its hash, and what stood in for it."""
+    found: dict[str, dict[str, str]] = {}
+    for job in results.jobs():
+        for name, hash in job.datasets.items():
+            found[name] = {"hash": hash} | ({"stand_in": job.stand_ins[name]} if name in job.stand_ins else {})
+    return dict(sorted(found.items()))
+
+
+def sources(results: Results) -> dict[str, list[str]]:
+    """The hashes of the code that each experiment's jobs ran."""
+    return {
+        name: sorted({sidecar["source_hash"] for sidecar in results.sidecars(name)}) for name in results.experiments()
+    }
+
+
+def cost_rows(results: Results) -> list[dict[str, Any]]:
+    """What every job took: a row a job, columns COST_COLUMNS. Differs from run to run."""
+    rows = []
+    for name in results.experiments():
+        for sidecar in results.sidecars(name):
+            job = sidecar["job"]
+            rows.append({"paper": job["paper"], "experiment": name, "block": job["block"], "kind": job["kind"]}
+                        | {column: sidecar.get(column) for column in COST_COLUMNS[4:]})  # fmt: skip
+    return rows
+
+
+def cost_table(results: Results) -> str:
+    """`cost_rows` as CSV."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COST_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(cost_rows(results))
+    return out.getvalue()
+
+
+def claim_frame(judged: Mapping[str, Any]) -> pd.DataFrame:
+    """The claims of a verdicts.json as a table, for tests and notebooks."""
+    return pd.DataFrame([{k: v for k, v in c.items() if k not in ("checks", "headline")} for c in judged["claims"]])
