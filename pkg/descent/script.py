@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import traceback
@@ -37,7 +38,7 @@ def logged(snakemake: Any) -> Iterator[Callable[[str], None]]:
 
 def study(snakemake: Any) -> Study:
     """The study that the Snakefile resolved, resolved again in this process."""
-    return Study(Path(snakemake.scriptdir).parents[1], snakemake.config)
+    return Study(Path(os.environ["DESCENT_ROOT"]), snakemake.config)
 
 
 def results(snakemake: Any) -> Results:

@@ -47,7 +47,9 @@ class Study:
         """
         from descent.data.fetching import fetch, file_faults
 
-        fetch(embedded=False, retry=self.config.retry_imports, root=self.root, say=lambda line: None)
+        slugs = set(registered(self.root) if self.config.papers == "all" else self.config.papers)
+        wanted = [n for n, c in cards().items() if c.kind == "import" and not c.on_request and slugs & set(c.used_by)]
+        fetch(embedded=False, imports=wanted, retry=self.config.retry_imports, root=self.root, say=lambda line: None)
         faults = [f for card in cards().values() if card.embedded for f in file_faults(card, self.root).items()]
         if damaged := [fault for path, fault in faults if path.exists()]:
             raise DataError("\n".join(f"{fault}; `make data` repairs it" for fault in damaged))
@@ -126,7 +128,7 @@ class Study:
     def front(self) -> str:
         """The hash of all that turns the papers' verdicts into the front page."""
         return digest(
-            [registered(self.root), self.papers, self.label, self.templates(), source_hash("descent.report.front")]
+            [registered(self.root), self.papers, self.label, self.templates(), source_hash("descent.report.front", "descent.report.overview")]
         )
 
     def tracking(self) -> str:

@@ -43,6 +43,7 @@ rule front:
     output:
         page=f"{REPORTS}/index.html",
         verdicts=report(f"{REPORTS}/verdicts.csv", caption="../report/verdicts.rst", category="verdicts"),
+        picture=f"{REPORTS}/verdicts.svg",
         checks=report(f"{REPORTS}/checks.csv", caption="../report/checks.rst", category="verdicts"),
     params:
         front=STUDY.front(),

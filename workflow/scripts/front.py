@@ -1,10 +1,14 @@
-"""Write the front page and the joint tables."""
+"""Write the front page, the joint tables and the picture of all verdicts."""
 
 from pathlib import Path
 
 from descent.script import logged, study
 
 with logged(snakemake):
-    from descent.report.front import write_front
+    from descent.report.front import read_judged, titles, write_front
+    from descent.report.overview import write_overview
 
-    write_front(Path(snakemake.output.page).parent, study(snakemake))
+    found = study(snakemake)
+    folder, papers = Path(snakemake.output.page).parent, titles(found.root)
+    write_front(folder, papers, found.config)
+    write_overview(folder, papers, read_judged(folder, papers))
