@@ -44,7 +44,7 @@ def words(key: Tensor, size: int) -> Tensor:
 
 def signs(bits: Tensor, index: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Rademacher variables, +1 or -1: bit `index` (0 to 63) of each word, so one hash serves 64 probes."""
-    return (1 - 2 * ((bits >> index) & 1)).to(dtype)
+    return ((bits >> index) & 1).to(dtype).mul_(-2).add_(1)
 
 
 def normals(key: Tensor, size: int, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -159,14 +159,24 @@ def test_zo_and_dd_walk_together_on_a_quadratic(toy_data):
 @pytest.mark.parametrize("layout", ["sparse", "dense"])
 def test_features_are_standardised_products(layout, toy_data):
     """Both layouts against plain matrices: this is how the sparse one is tested, for no simulated device has it."""
-    (train, test), _ = toy_data
+    (train, test), (_, y) = toy_data
     mean, scale = standardiser(train)
-    z, r = normals(1, 6, 3), normals(2, 23, 3)
-    operator = features(test, mean, scale, layout=layout, device="cpu")
-    xs = torch.from_numpy((test - mean) / scale)
-    assert scale[3] == 1  # constant in the training set
-    assert_close(operator.scores(z), xs @ z, rtol=1e-12, atol=1e-12)
-    assert_close(operator.pull(r), xs.T @ r, rtol=1e-12, atol=1e-12)
+    b, z, r = normals(0, 3), normals(1, 6, 3), normals(2, 23, 3)
+    operator = features(test, y, mean, scale, layout=layout, device="cpu")
+    xs, labels = torch.from_numpy((test - mean) / scale), torch.from_numpy(y)[:, None]
+    assert scale[3] == 1  # constant in the training set, and yet not in the test set
+    assert_close(operator.margins(b, z), labels * (xs @ z + b), rtol=1e-12, atol=1e-12)
+    pulled_b, pulled_z = operator.pull(r)
+    assert_close(pulled_b, (labels * r).sum(0), rtol=1e-12, atol=1e-12)
+    assert_close(pulled_z, xs.T @ (labels * r), rtol=1e-12, atol=1e-12)
+
+
+def test_a_score_of_zero_predicts_plus(toy_data):
+    _, labels = toy_data
+    model = reduced(toy_data, "svm", [normals(0, 6, 9)])
+    at_zero = model.measure(model.vector(torch.zeros(1, dtype=torch.float64), torch.zeros(6, 1, dtype=torch.float64)))
+    assert at_zero["train_accuracy"] == (labels[0] > 0).mean()
+    assert at_zero["test_accuracy"] == (labels[1] > 0).mean()
 
 
 @pytest.mark.parametrize("loss", ["svm", "logistic"])

@@ -22,6 +22,10 @@ class Vector(NamedTuple):
     w: Tensor  # (S, D + 1), intercept first
     margins: Tensor  # (N, S)
 
+    @property
+    def weights(self) -> tuple[Tensor]:
+        return (self.w,)
+
 
 class ExplicitModel:
     """f(w) over the lifted training set. draws: one W (p, D) a seed, host; other arguments as LiftedModel's."""
@@ -45,6 +49,15 @@ class ExplicitModel:
         )
         self.sq_norms = torch.linalg.vecdot(self.train, self.train).T.contiguous()  # (N, S)
 
+    @property
+    def draws(self) -> int:
+        """Normals that a direction takes."""
+        return self.train.shape[-1]
+
+    def images(self, draws: Tensor) -> tuple[Tensor]:
+        """(n, S, draws) host normals: the directions themselves."""
+        return (draws,)
+
     def vector(self, w: Tensor) -> Vector:
         return Vector(w, _scores(self.train, w).mul_(self.train_labels))
 
@@ -61,14 +74,13 @@ class ExplicitModel:
 
     def measure(self, w: Vector) -> dict[str, Tensor]:
         """As LiftedModel.measure."""
-        margins = self.vector(w.w).margins
-        test_scores = _scores(self.test, w.w)
+        margins, test_margins = self.vector(w.w).margins, _scores(self.test, w.w).mul_(self.test_labels)
         return {
             "train_loss": self.loss.value(margins),
             "trace": (self.loss.curvature(margins) * self.sq_norms).sum(0),
-            "train_accuracy": accuracy(margins * self.train_labels, self.train_labels),
-            "test_loss": self.loss.value(test_scores * self.test_labels),
-            "test_accuracy": accuracy(test_scores, self.test_labels),
+            "train_accuracy": accuracy(margins, self.train_labels),
+            "test_loss": self.loss.value(test_margins),
+            "test_accuracy": accuracy(test_margins, self.test_labels),
         }
 
 

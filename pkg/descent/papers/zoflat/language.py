@@ -1,0 +1,149 @@
+"""Section 4.3: fine-tuning a pretrained language model with ZO and with gradient descent; its Hessian's trace on the way.
+
+ZO is MeZO (mezo.py), gradient descent runs without dropout and without clipping (the official GD path has both, its ZO
+path neither; so both methods descend one objective here). Rows R are seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from descent.counter import normals, signs, subkey, words
+from descent.curvature import difference_traces, hutchinson
+from descent.flatten import Layout
+from descent.iterate import iterate
+from descent.job import Job, Variant
+from descent.papers.zoflat import last_layer, roberta
+from descent.papers.zoflat.mezo import Direction, buffered, regenerating
+from descent.papers.zoflat.settings import SETTINGS
+from descent.records import Records
+from descent.run import Context
+from descent.settings import check
+from descent.streams import Streams
+
+
+class Model(Protocol):
+    """What fine-tuning needs of a language model with d parameters, rows (R, d)."""
+
+    layout: Layout
+    examples: int
+
+    def loss(self, x: Tensor, batch: Any = None) -> Tensor: ...
+
+    def gradient(self, x: Tensor, batch: Any = None) -> Tensor: ...
+
+    def parts(self) -> Any: ...
+
+    def accuracy(self, x: Tensor) -> Tensor: ...
+
+
+class State(NamedTuple):
+    x: Tensor  # (R, d) parameters, overwritten by every step
+    step: Tensor  # () int64, steps taken: keys the probes
+
+
+def run(job: Job, context: Context) -> Records:
+    records = Records()
+    for variant in job.variants:
+        build = roberta.from_checkpoint if variant.params["encoder"] == "roberta" else last_layer.from_arrays
+        arrays = context.needs["encodings"].arrays
+        model, start = build(arrays, variant, context.device)
+        records.add(variant, "parameters", np.full(len(variant.seeds), model.layout.size))
+        _fine_tune(model, start, variant, context, records)
+    return records
+
+
+def _fine_tune(model: Model, start: Tensor, variant: Variant, context: Context, records: Records) -> None:
+    p = variant.params
+    keys = torch.tensor([context.streams.entropy("probe", s) % 2**63 for s in variant.seeds], device=context.device)
+
+    def measure(state: State, probes: int = p["probes"]) -> dict[str, Tensor]:
+        key = subkey(keys, state.step)
+        return {
+            "train_loss": model.loss(state.x),
+            "test_accuracy": model.accuracy(state.x),
+            **traces(model, state.x, key, probes, p["directions"], p["delta"]),
+        }
+
+    points = [int(t) for t in p["measured"].split(",") if int(t) <= p["steps"]]
+    state = State(start, torch.zeros((), dtype=torch.int64, device=context.device))
+    if 0 in points:
+        # The start's estimate is the noisiest of all, and both methods share it: more probes.
+        for metric, value in measure(state, p["first_probes"]).items():
+            records.add(variant, metric, value)
+    step, draw = _method(model, variant, context)
+    _, trace = iterate(
+        context, variant.key, state, lambda s, noise: State(step(s.x, noise), s.step + 1),
+        steps=p["steps"], block=p["block"], draw=draw, measure=measure, at=set(points) - {0},
+    )  # fmt: skip
+    for metric, value in trace.values.items():
+        records.add(variant, metric, value, step=trace.steps)
+
+
+def traces(model: Model, x: Tensor, key: Tensor, probes: int, directions: int, delta: float) -> dict[str, Tensor]:
+    """Every estimate of Tr H at x (R, d), from keys (R,): Hutchinson's and the two by differences of losses."""
+    size = model.layout.size
+    bits = [words(subkey(key, 1, block), size) for block in range(-(-probes // 64))]
+    exact = hutchinson(model.parts(), x, lambda i: signs(bits[i // 64], i % 64, x.dtype), probes)
+    draws = (normals(subkey(key, 2, i), size, x.dtype) for i in range(directions))
+    official, symmetric = difference_traces(model.loss, x, draws, delta)
+    found = {"trace": exact, "trace_official": official, "trace_symmetric": symmetric}
+    return {f"{n}{part}": v for n, e in found.items() for part, v in (("", e.mean), ("_stderr", e.stderr))}
+
+
+def _method(model: Model, variant: Variant, context: Context) -> tuple[Callable, Callable | None]:
+    """`step(x, noise)` and the noise's `draw` of a variant."""
+    p, streams, seeds = variant.params, context.streams, variant.seeds
+    batches = Batches(streams, seeds, model.examples, p["batch"])
+    if variant.method == "gd":
+        check("gd", SETTINGS, step_size=p["step_size"])
+
+        def descend(x: Tensor, direction: Direction) -> Tensor:
+            return x.sub_(model.gradient(x, direction.batch), alpha=p["step_size"])
+
+        return descend, lambda k, count: Direction(None, batches.draw(k * p["block"], count))
+    tuning = {"step_size": p["step_size"], "smoothing": p["smoothing"]}
+    if p["regenerate"]:
+
+        def draw(k: int, count: int) -> Direction:
+            per_seed = [streams.numpy("direction", s, k).integers(2**62, size=count).tolist() for s in seeds]
+            return Direction(iter(zip(*per_seed, strict=True)), batches.draw(k * p["block"], count))
+
+        inner = regenerating(model.loss, model.layout, **tuning)
+        # The seeds stay on the host, where the generator is told them: no step reads one back from the device.
+        return lambda x, d: inner(x, Direction(next(d.source), d.batch)), draw
+
+    def draw_normals(k: int, count: int) -> Direction:
+        u = streams.normal("direction", seeds, (count, model.layout.size), k, dtype=torch.float32)
+        return Direction(u.transpose(0, 1), batches.draw(k * p["block"], count))
+
+    return buffered(model.loss, **tuning), draw_normals
+
+
+class Batches(NamedTuple):
+    """Minibatches: every seed shuffles the examples anew each epoch and walks through them; what is left over is dropped."""
+
+    streams: Streams
+    seeds: Sequence[int]
+    examples: int
+    size: int  # 0, or at least `examples`: the whole set
+
+    def draw(self, first: int, count: int) -> Tensor | None:
+        """(count, R, size) indices for the steps first, first + 1, ...; None when the loss is on the whole set."""
+        if self.size == 0 or self.size >= self.examples:
+            return None
+        an_epoch = self.examples // self.size
+        batches = np.empty((count, len(self.seeds), self.size), dtype=np.int64)
+        for row, seed in enumerate(self.seeds):
+            orders: dict[int, np.ndarray] = {}
+            for i in range(count):
+                epoch, at = divmod(first + i, an_epoch)
+                if epoch not in orders:
+                    orders[epoch] = self.streams.numpy("minibatch", seed, epoch).permutation(self.examples)
+                batches[i, row] = orders[epoch][at * self.size : (at + 1) * self.size]
+        return torch.from_numpy(batches)

@@ -1,0 +1,68 @@
+"""What this room declares: metrics, methods and experiments. Labels and texts only; no training module reads it."""
+
+from __future__ import annotations
+
+from descent.declare import ExperimentCard, MethodCard, Metric, Room
+from descent.papers.zoflat.settings import SETTINGS
+
+METRICS = {
+    "train_loss": Metric("", "Loss f on the whole training set.", "lower", log=True),
+    "trace": Metric("", "Trace of the Hessian of the training loss, Tr H; smaller is flatter.", "lower", log=True),
+    "train_accuracy": Metric("", "Share of training rows classified rightly.", "higher"),
+    "test_loss": Metric("", "Loss on the test set.", "lower", log=True),
+    "test_accuracy": Metric("", "Share of test rows classified rightly.", "higher"),
+    "trace_stderr": Metric("", "Standard error of Hutchinson's estimate of Tr H over its probes.", "none", log=True),
+    "trace_official": Metric("", "Tr H by FlatZero's one-sided difference of losses: 2 (mean f(x + d u) - f(x)) / d^2.", "none"),
+    "trace_official_stderr": Metric("", "Its standard error over directions.", "none", log=True),
+    "trace_symmetric": Metric("", "Tr H by the symmetric difference: mean (f(x + d u) + f(x - d u) - 2 f(x)) / d^2.", "none"),
+    "trace_symmetric_stderr": Metric("", "Its standard error over directions.", "none", log=True),
+    "tokens": Metric("", "Mean number of tokens of a training text.", "none"),
+    "parameters": Metric("", "Number of trainable parameters d.", "none"),
+}  # fmt: skip
+
+METHODS = {
+    "zo": MethodCard(
+        "ZO",
+        "headline",
+        "Two-point zeroth order with one Gaussian direction a step: the paper's Algorithm 1 (as MeZO for language models).",
+        "paper",
+        ("step_size", "smoothing"),
+    ),
+    "gd": MethodCard("GD", "rival", "Gradient descent on the whole training set.", "code", ("step_size",)),
+    "dd": MethodCard(
+        "DD (l → 0)",
+        "control",
+        "ZO without smoothing: the exact directional derivative along the same random directions.",
+        "code",
+        ("step_size",),
+    ),
+    "sam": MethodCard(
+        "SAM",
+        "baseline",
+        "Sharpness-aware minimisation: an explicit search for flat minima.",
+        "code",
+        ("step_size", "radius"),
+    ),
+    "encode": MethodCard("Encoder", "baseline", "Tokenises the texts and runs the frozen layers once.", "derived"),
+}
+
+COMMON = ("steps", "block", "points")
+TEXT = ("encoder", "task", "shots", "tests", "tokens", "data_seed", "text_dir", "checkpoint_dir")
+TUNED = ("steps", "block", "measured", "encoder", "checkpoint_dir", "batch", "micro_batch")
+ESTIMATES = ("probes", "first_probes", "directions", "delta")
+CONVEX = (*COMMON, "model", "data", "features", "rows", "path", "layout", "dense_until", "final_points")
+
+ROOM = Room(
+    metrics=METRICS,
+    methods=METHODS,
+    experiments={
+        "toy": ExperimentCard("descent.papers.zoflat.toy", (*COMMON, "half_dimension", "reference_step", "tail")),
+        "convex": ExperimentCard("descent.papers.zoflat.convex", CONVEX),
+        "stable": ExperimentCard("descent.papers.zoflat.convex", CONVEX),
+        "grid": ExperimentCard("descent.papers.zoflat.convex", (*CONVEX, "step_factor", "smoothing_factor")),
+        "explicit": ExperimentCard("descent.papers.zoflat.convex", CONVEX),
+        "encode": ExperimentCard("descent.papers.zoflat.encode", TEXT),
+        "language": ExperimentCard("descent.papers.zoflat.language", (*TUNED, *ESTIMATES, "regenerate")),
+    },
+    settings=SETTINGS,
+)

@@ -1,0 +1,77 @@
+"""Section 4.1: ZO, its control DD and gradient descent on the test function, every row in one tensor program.
+
+Rows are variants x seeds. All start from the seed's own point, and the random walks share their directions (as the
+official script shares its seed), so DD is simply the row without smoothing. Gradient descent runs beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from descent.iterate import iterate, log_grid
+from descent.job import Job, Variant
+from descent.papers.zoflat.bilinear import Bilinear, Direction, direction
+from descent.papers.zoflat.gradient_descent import gd
+from descent.papers.zoflat.settings import SETTINGS
+from descent.papers.zoflat.two_point import random_walk
+from descent.records import Records
+from descent.run import Context
+from descent.settings import check
+
+
+def run(job: Job, context: Context) -> Records:
+    records = Records()
+    for _, group in groupby(sorted(job.variants, key=_program), key=_program):
+        _together(list(group), context, records)
+    return records
+
+
+def _program(variant: Variant) -> tuple:
+    """Variants that agree on this are rows of one program."""
+    p = variant.params
+    return variant.method == "gd", p["steps"], p["half_dimension"], p["block"], p["step_size"], variant.seeds
+
+
+def _together(variants: Sequence[Variant], context: Context, records: Records) -> None:
+    """Run variants that differ in their smoothing alone."""
+    problem, params, seeds = Bilinear(), variants[0].params, variants[0].seeds
+    n, steps = params["half_dimension"], params["steps"]
+    smoothings = [v.params["smoothing"] if v.method == "zo" else 0.0 for v in variants]
+    for v in variants:
+        check(
+            v.method,
+            SETTINGS,
+            step_size=v.params["step_size"],
+            **({"smoothing": v.params["smoothing"]} if v.method == "zo" else {}),
+        )
+    start = context.streams.normal("start", seeds, (2 * n,)).to(context.device)
+    x = start.expand(len(variants), *start.shape).clone()  # (V, S, 2n)
+
+    def draw(k: int, count: int) -> Direction:
+        u = context.streams.normal("direction", seeds, (count, 2 * n), k)
+        return direction(u.transpose(0, 1).contiguous())  # (count, S, 2n)
+
+    def measure(state: tuple[Tensor]) -> dict[str, Tensor]:
+        return {"train_loss": problem.loss(state[0]).flatten(), "trace": problem.trace(state[0]).flatten()}
+
+    if variants[0].method == "gd":
+        method, draw = gd(problem, step_size=params["step_size"]), None
+    else:
+        lambdas = torch.tensor(smoothings, dtype=torch.float64, device=context.device)[:, None]
+        method = random_walk(problem, params["step_size"], lambdas)
+    curve = {*log_grid(steps, params["points"]), min(params["reference_step"], steps)}
+    tail = range(max(0, steps - params["tail"] + 1), steps + 1)
+    name = variants[0].method if len(variants) == 1 else "walks"
+    _, trace = iterate(
+        context, f"{name}-{steps}-{params['step_size']}", (x,), lambda state, u: (method.step(state[0], u),),
+        steps=steps, block=params["block"], draw=draw, measure=measure, at={*curve, *tail},
+    )  # fmt: skip
+    on_curve = [t in curve for t in trace.steps.tolist()]
+    for i, variant in enumerate(variants):
+        rows = slice(i * len(seeds), (i + 1) * len(seeds))
+        records.add(variant, "train_loss", trace.values["train_loss"][:, rows], step=trace.steps)
+        records.add(variant, "trace", trace.values["trace"][on_curve, rows], step=trace.steps[on_curve])
