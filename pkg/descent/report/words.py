@@ -38,9 +38,9 @@ VERDICTS: dict[str, Word] = {
         "The data decide neither way: an interval straddles its threshold, fewer than five seeds, a run that diverged, or a "
         "control that failed (it is named).",
     ),
-    "not run": Word("not run", "#667085", "Nothing of the claim was run at this scale; the reason stands beside it."),
+    "not run": Word("not run", "#5f6878", "Nothing of the claim was run at this scale; the reason stands beside it."),
     "reported": Word("reported", "#35507A", "A number worth knowing that has no verdict, by design."),
-    "smoke": Word("smoke: no verdict", "#667085", "A smoke run walks every code path in seconds; it decides nothing."),
+    "smoke": Word("smoke: no verdict", "#5f6878", "A smoke run walks every code path in seconds; it decides nothing."),
 }  # fmt: skip
 
 STATES: dict[str, Word] = {
