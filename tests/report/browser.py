@@ -87,7 +87,9 @@ class Browser:
         """Load a file (or an address) in a window of this size, and wait until it is loaded."""
         self.events.clear()
         self.call("Emulation.setScriptExecutionDisabled", value=not scripts)
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
         url = str(path) if "://" in str(path) else Path(path).resolve().as_uri()
         for address in ("about:blank", url + (f"#{fragment}" if fragment else "")):
             self.events.clear()
@@ -119,5 +121,7 @@ class Browser:
 
     def pdf(self, path: Path) -> Path:
         """The page as it is printed."""
-        path.write_bytes(base64.b64decode(self.call("Page.printToPDF", printBackground=True, preferCSSPageSize=True)["data"]))
+        path.write_bytes(
+            base64.b64decode(self.call("Page.printToPDF", printBackground=True, preferCSSPageSize=True)["data"])
+        )
         return path

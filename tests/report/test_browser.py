@@ -5,7 +5,9 @@ import shutil
 import pytest
 from browser import CHROMIUM, Browser
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine (Debian: apt-get install chromium)")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium on this machine (Debian: apt-get install chromium)"
+)
 
 PAGES = ("index.html", "hill/index.html", "hill/cost.html", "cost.html")
 # The least contrast between a text and what lies under it, over all texts of the page.
@@ -82,7 +84,9 @@ def test_a_row_opens_with_the_keyboard(browser, folder):
     browser.open(folder / "index.html", 1280)
     browser.ask("document.querySelector('[id=\"hill.c1\"] summary').focus()")
     for kind in ("rawKeyDown", "char", "keyUp"):
-        browser.call("Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", text="\r", windowsVirtualKeyCode=13)
+        browser.call(
+            "Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", text="\r", windowsVirtualKeyCode=13
+        )
     assert browser.ask("document.getElementById('hill.c1').querySelector('details').open") is True
 
 

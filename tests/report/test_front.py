@@ -5,11 +5,10 @@ import shutil
 
 import pandas as pd
 import pytest
-from html_check import Page
-
 from descent.errors import DataError
 from descent.report import front
 from descent.report.front import matching, write_front
+from html_check import Page
 
 PAPERS = {"hill": "Smoothed descent finds wide valleys", "later": "A paper that was not run"}
 
@@ -27,7 +26,7 @@ def test_verdicts_of_all_papers_and_not_run_where_there_are_none(published):
     for name in ("c1", "c2", "c3", "c4", "c5", "c6", "c7", "x1", "x2"):
         assert f"hill.{name}" in page.ids
         assert f"hill/index.html#{name}" in page.links
-    assert text.count('class="claim-group"') == 9 and text.count("data-verdict=\"inconclusive\"") == 3
+    assert text.count('class="claim-group"') == 9 and text.count('data-verdict="inconclusive"') == 3
 
 
 def test_only_the_papers_claims_are_counted(published):
@@ -40,7 +39,12 @@ def test_only_the_papers_claims_are_counted(published):
 
 def test_a_paper_of_another_run_is_shown_as_it_lies_there(folder, published):
     other = json.loads((folder / "hill" / "verdicts.json").read_text())
-    other = {**other, "paper": "later", "title": "Judged before", "claims": [{**c, "paper": "later"} for c in other["claims"]]}
+    other = {
+        **other,
+        "paper": "later",
+        "title": "Judged before",
+        "claims": [{**c, "paper": "later"} for c in other["claims"]],
+    }
     (folder / "later").mkdir()
     (folder / "later" / "verdicts.json").write_text(json.dumps(other))
     write_front(folder, PAPERS, published[0].plan.study)
@@ -92,7 +96,7 @@ def test_no_paper_at_all(tmp_path, published):
     write_front(tmp_path, PAPERS, published[0].plan.study)
     page = Page((tmp_path / "index.html").read_text())
     assert page.faults == [] and "0 claims of 0 papers" in page.text
-    assert list(pd.read_csv(tmp_path / "verdicts.csv").columns)[0] == "paper"
+    assert next(iter(pd.read_csv(tmp_path / "verdicts.csv"))) == "paper"
 
 
 def test_a_claim_finds_its_figure_by_name_or_by_its_beginning():

@@ -41,7 +41,7 @@ def test_the_same_records_give_the_same_bytes_and_no_times(published, tmp_path):
     results, folder = published
     judge_paper(results, tmp_path / "verdicts.json")
     assert (tmp_path / "verdicts.json").read_bytes() == (folder / "hill" / "verdicts.json").read_bytes()
-    assert "seconds\"" not in (tmp_path / "verdicts.json").read_text()
+    assert 'seconds"' not in (tmp_path / "verdicts.json").read_text()
 
 
 def test_times_and_memory_change_nothing_but_the_cost(published, tmp_path):

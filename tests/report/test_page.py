@@ -6,9 +6,6 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from hill.make import ACCURACY, plan_of, write_results
-from html_check import Page
-
 from descent.config.model import PaperConfig
 from descent.errors import DataError
 from descent.report.html import arxiv, asked, prose
@@ -16,6 +13,8 @@ from descent.report.page import write_page
 from descent.report.runs import runs_of
 from descent.report.tables import final_values, finals, spans, summarise
 from descent.report.words import VERDICTS, interval, number, sentence, spark
+from hill.make import ACCURACY, plan_of, write_results
+from html_check import Page
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +70,7 @@ def test_what_was_run_and_what_was_not(page):
 
 
 def test_text_of_the_configuration_cannot_break_the_page(page):
-    assert "trace of the Hessian <H>, \"curvature\" & co." in page.text
+    assert 'trace of the Hessian <H>, "curvature" & co.' in page.text
 
 
 def test_final_values_are_means_and_t_intervals(published):
@@ -133,7 +132,7 @@ def test_smoke_says_that_it_decides_nothing(smoked):
 
 
 def test_a_page_without_verdicts_is_refused_in_one_sentence(published, tmp_path):
-    with pytest.raises(DataError, match="verdicts.json is missing: judge the paper"):
+    with pytest.raises(DataError, match=r"verdicts\.json is missing: judge the paper"):
         write_page(published[0], tmp_path)
 
 

@@ -70,7 +70,9 @@ class Frames:
         for cell in self._results.missing():
             if cell.experiment != experiment:
                 continue
-            same = method in (None, cell.method) and all(cell.setting.get(name) == value for name, value in axes.items())
+            same = method in (None, cell.method) and all(
+                cell.setting.get(name) == value for name, value in axes.items()
+            )
             if cell.method is None or same:
                 return cell.reason
         if experiment not in self._results.config.experiments:
@@ -132,7 +134,9 @@ def write_figure(figure: Figure, folder: Path, name: str) -> None:
     with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
     figure.savefig(png, format="png", dpi=theme.DPI, metadata={"Software": None})
-    write_atomically(folder / f"{name}.svg", lambda path: path.write_text(slim(svg.getvalue().decode()), encoding="utf-8"))
+    write_atomically(
+        folder / f"{name}.svg", lambda path: path.write_text(slim(svg.getvalue().decode()), encoding="utf-8")
+    )
     for suffix, width in (("", None), (".thumb", THUMBNAIL_WIDTH)):
         content = _smaller(png, width)
         write_atomically(folder / f"{name}{suffix}.png", lambda path, content=content: path.write_bytes(content))

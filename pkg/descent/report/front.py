@@ -61,7 +61,13 @@ def read_judged(folder: Path, papers: Mapping[str, str]) -> dict[str, dict[str, 
 
 
 def page(
-    folder: Path, papers: Mapping[str, str], judged: Mapping[str, Any], study: StudyConfig, *, cost: bool, thumbnails: bool
+    folder: Path,
+    papers: Mapping[str, str],
+    judged: Mapping[str, Any],
+    study: StudyConfig,
+    *,
+    cost: bool,
+    thumbnails: bool,
 ) -> str:
     """The HTML of the front page."""
     shown = [_paper(folder, slug, title, judged.get(slug), study, thumbnails) for slug, title in papers.items()]
@@ -103,7 +109,11 @@ def _paper(folder: Path, slug: str, title: str, judged: Any, study: StudyConfig,
     claims = []
     for claim in judged["claims"]:
         picture = matching(pictures, claim["figure"]) if thumbnails else None
-        thumb = picture and not picture["not_run"] and {"name": picture["name"], "alt": picture["alt"], **_thumb(folder / slug / "figures", picture)}
+        thumb = (
+            picture
+            and not picture["not_run"]
+            and {"name": picture["name"], "alt": picture["alt"], **_thumb(folder / slug / "figures", picture)}
+        )
         claims.append({**claim, "thumb": thumb})
     note = "" if judged["label"] == label(study) else f"scale {judged['label']}"
     return {"slug": slug, "title": judged["title"], "judged": True, "claims": claims, "source": judged["source"],

@@ -59,7 +59,9 @@ def write_page(results: Results, folder: Path) -> Path:
 
 def _read(path: Path) -> Any:
     if not path.is_file():
-        raise DataError(f"{path} is missing: judge the paper and draw its figures first (`snakemake` does it by itself)")
+        raise DataError(
+            f"{path} is missing: judge the paper and draw its figures first (`snakemake` does it by itself)"
+        )
     return json.loads(path.read_text(encoding="utf-8"))
 
 
