@@ -16,7 +16,7 @@ from descent.privacy import (
     rdp,
     rdp_epsilon,
 )
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis.strategies import floats, integers, sampled_from
 from scipy import integrate, stats
 
@@ -103,6 +103,7 @@ def test_limits_of_the_rate():
 
 
 @settings(deadline=None, max_examples=25)
+@example(sigma=0.75, q=0.5, steps=123)
 @given(sigma=floats(0.7, 5), q=sampled_from([0.005, 0.02, 0.1, 0.5]), steps=integers(1, 300))
 def test_tighter_accountants_stay_below_looser_ones(sigma, q, steps):
     integer = epsilon(q, sigma, steps, DELTA, "rdp")

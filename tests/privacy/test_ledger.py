@@ -18,7 +18,7 @@ def test_noise_is_computed_from_the_budget():
         "sampling_rate": 128 / 6000,
         "noisy_steps": 100.0,
         "noise_multiplier": ledger.noise_multiplier,
-        "epsilon": ledger.epsilon,
+        "epsilon_spent": ledger.epsilon,
         "delta": 1e-5,
     }
 

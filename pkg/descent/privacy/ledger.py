@@ -106,6 +106,6 @@ class Ledger:
             "sampling_rate": self.rate,
             "noisy_steps": float(self.steps),
             "noise_multiplier": self.noise_multiplier,
-            "epsilon": self.epsilon,
+            "epsilon_spent": self.epsilon,
             "delta": self.delta,
         }

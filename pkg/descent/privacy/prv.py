@@ -60,8 +60,9 @@ def prv_epsilon(
     if noise_multiplier == 0:
         return Bounds(math.inf, math.inf, math.inf)
     delta_error = delta / 1000 if delta_error is None else delta_error
-    reach, proven = _reach(rate, noise_multiplier, steps, epsilon_error, delta_error)
+    reach = _reach(rate, noise_multiplier, steps, epsilon_error, delta_error)
     if reach > _HOPELESS:
+        proven, _ = rdp_epsilon(rdp(rate, noise_multiplier, steps, OPACUS_ORDERS), OPACUS_ORDERS, delta)
         return Bounds(0.0, proven, proven)
     mesh = epsilon_error / math.sqrt(steps * math.log(12 / delta_error) / 2)
     # An even number of points, aligned so that 0 is one of them.
@@ -78,12 +79,12 @@ def prv_epsilon(
     )
 
 
-def _reach(q: float, sigma: float, steps: int, epsilon_error: float, delta_error: float) -> tuple[float, float]:
-    """What the losses of one step and of all steps pass with negligible probability, and the Renyi epsilon there."""
+def _reach(q: float, sigma: float, steps: int, epsilon_error: float, delta_error: float) -> float:
+    """What the losses of one step and of all steps pass with negligible probability, by the Renyi bound."""
     one = rdp(q, sigma, 1, OPACUS_ORDERS)
     whole, _ = rdp_epsilon(steps * one, OPACUS_ORDERS, delta_error / 4)
     single, _ = rdp_epsilon(one, OPACUS_ORDERS, delta_error / 8 / steps)
-    return max(whole, single, epsilon_error) + 3, whole
+    return max(whole, single, epsilon_error) + 3
 
 
 def _discretised(t: np.ndarray, mesh: float, q: float, sigma: float) -> tuple[np.ndarray, float]:

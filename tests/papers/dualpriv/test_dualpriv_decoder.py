@@ -134,7 +134,7 @@ def test_the_decoder_is_causal():
     later = x.clone()
     later[:, :, 7:] += 1
     assert_close(at(7), decode(sizes.decoder, frozen, frozen_linear(frozen), later[:, :, :7], table))
-    assert at(9).shape == (1, 1, 32) and hidden_states(sizes, weights, torch.rand(2, 36, 16).double()).shape == (2, 37, 8)
+    assert at(9).shape == (1, 1, 1, 32) and hidden_states(sizes, weights, torch.rand(2, 36, 16).double()).shape == (2, 37, 8)
 
 
 def test_a_gated_decoder_equals_the_full_computation():
@@ -162,4 +162,6 @@ def test_a_gated_decoder_equals_the_full_computation():
         h = rms(z, norms[2 * number + 1][0])
         gate = h @ m("gate")
         z = z + (gate / (1 + np.exp(-gate)) * (h @ m("up"))) @ m("down")
-    np.testing.assert_allclose(got[0, 0].numpy(), frozen.head.numpy() @ rms(z[-1], norms[4][0]), atol=5e-6)
+    np.testing.assert_allclose(got[0, 0, 0].numpy(), frozen.head.numpy() @ rms(z[-1], norms[4][0]), atol=5e-6)
+    every = decode(shape, frozen, frozen_linear(frozen), x, rope(shape, torch.arange(6)), answered=6)
+    np.testing.assert_allclose(every[0, 0].numpy(), rms(z, norms[4][0]) @ frozen.head.numpy().T, atol=5e-6)

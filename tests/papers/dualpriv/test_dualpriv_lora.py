@@ -36,7 +36,7 @@ def loss_alone(problem, theta, i):
     logits = decode(
         problem.layout.shape, problem.frozen, plain_linear(problem, theta), problem.train.x[None, i : i + 1], problem.rotation
     )
-    return functional.cross_entropy(logits[0], problem.train.answer[i : i + 1])
+    return functional.cross_entropy(logits[0, :, 0], problem.train.answer[i : i + 1])
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
@@ -78,7 +78,7 @@ def test_the_adapter_starts_as_the_frozen_model_with_zero_gradients_of_a():
     theta = initial(problem.layout, [STREAMS.torch("adapter", 500)], torch.float64)
     logits = decode(
         problem.layout.shape, problem.frozen, frozen_linear(problem.frozen), problem.train.x[None], problem.rotation
-    )[0]
+    )[0, :, 0]
     expected = functional.cross_entropy(logits, problem.train.answer, reduction="none")
     index = torch.arange(12)[None]
     assert_close(sample_losses(problem, theta, index)[0], expected, atol=1e-12, rtol=1e-12)

@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from descent.papers.dualpriv.lora import Layout
 from torch import Tensor
+
+from descent.papers.dualpriv.lora import Layout
 
 
 class BlockMap(NamedTuple):

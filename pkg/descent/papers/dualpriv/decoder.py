@@ -4,7 +4,7 @@ One forward pass serves pre-training, fine-tuning, evaluation and the memory cou
 every linear map to the caller's `linear`, which may be frozen, low-rank adapted with per-sample gradients (`lora`) or
 merged with an adapter.
 
-Exact savings: only the last position is answered, so in the last layer only keys and values are computed for the
+Exact savings: only the last positions are answered, so in the last layer only keys and values are computed for the
 others; with a cached first LayerNorm (`normed`) the frozen inputs are normalised once.
 
 Axes: S rows (seeds), b samples of a row, T tokens, d width. Rows never mix.
@@ -18,6 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint as recompute
 
 
 class Shape(NamedTuple):
@@ -87,27 +88,51 @@ def rope(shape: Shape, positions: Tensor, base: float = 10000.0) -> Rope:
 
 
 def decode(
-    shape: Shape, frozen: Frozen, linear: Linear, x: Tensor, rotation: Rope, *, normed: Tensor | None = None
+    shape: Shape,
+    frozen: Frozen,
+    linear: Linear,
+    x: Tensor,
+    rotation: Rope,
+    *,
+    normed: Tensor | None = None,
+    answered: int = 1,
+    checkpoint: bool = False,
 ) -> Tensor:
-    """Logits (S, b, vocabulary) of the word after the last token of x (S, b, T, d).
+    """Logits (S, b, answered, vocabulary) of the words after the last `answered` tokens of x (S, b, T, d).
 
-    normed: the first LayerNorm of x where it is cached.
+    normed: the first LayerNorm of x where it is cached. checkpoint: keep only the layers' inputs for the backward pass
+    and compute the rest again.
     """
-    g = 0
+    count = len(groups(shape)) // shape.layers  # of every layer but the last, which has one more
     for layer in range(shape.layers):
-        h = normed if layer == 0 and normed is not None else _norm(shape, x, frozen.norms[2 * layer])
-        if layer < shape.layers - 1:
-            q, k, v = linear(g, h).chunk(3, -1)
-            g += 1
-        else:
-            q, (k, v) = linear(g, h[:, :, -1:]), linear(g + 1, h).chunk(2, -1)
-            x = x[:, :, -1:]
-            g += 2
-        x = x + linear(g, _attend(shape, q, k, v, rotation))
-        h = _norm(shape, x, frozen.norms[2 * layer + 1])
-        x = x + linear(g + 2, _activate(shape, linear(g + 1, h)))
-        g += 3
-    return functional.linear(_norm(shape, x[:, :, 0], frozen.norms[-1]), frozen.head)
+        last = answered if layer == shape.layers - 1 else None
+        arguments = (shape, frozen, linear, x, rotation, layer, layer * count, normed if layer == 0 else None, last)
+        x = recompute(_layer, *arguments, use_reentrant=False) if checkpoint else _layer(*arguments)
+    return functional.linear(_norm(shape, x, frozen.norms[-1]), frozen.head)
+
+
+def _layer(
+    shape: Shape,
+    frozen: Frozen,
+    linear: Linear,
+    x: Tensor,
+    rotation: Rope,
+    layer: int,
+    g: int,
+    normed: Tensor | None,
+    answered: int | None,
+) -> Tensor:
+    """One layer, its first group being g; of the last layer only the last `answered` positions."""
+    h = _norm(shape, x, frozen.norms[2 * layer]) if normed is None else normed
+    if answered is None:
+        q, k, v = linear(g, h).chunk(3, -1)
+    else:
+        q, (k, v) = linear(g, h[:, :, -answered:]), linear(g + 1, h).chunk(2, -1)
+        x = x[:, :, -answered:]
+        g += 1
+    x = x + linear(g + 1, _attend(shape, q, k, v, rotation))
+    h = _norm(shape, x, frozen.norms[2 * layer + 1])
+    return x + linear(g + 3, _activate(shape, linear(g + 2, h)))
 
 
 def _attend(shape: Shape, q: Tensor, k: Tensor, v: Tensor, rotation: Rope) -> Tensor:

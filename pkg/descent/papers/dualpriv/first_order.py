@@ -16,7 +16,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from torch import Tensor
+
 from descent.papers.dualpriv.blocks import block_map, largest, masked, scores
 from descent.papers.dualpriv.problem import Problem, sample_gradients
 from descent.papers.dualpriv.sampling import poisson_batches
@@ -24,7 +27,6 @@ from descent.papers.dualpriv.settings import SETTINGS
 from descent.privacy.ledger import Ledger
 from descent.settings import check
 from descent.streams import Streams
-from torch import Tensor
 
 PHASES = 10
 """Parts of a run for which it is counted how often each block was kept."""
@@ -50,11 +52,14 @@ class Noise(NamedTuple):
 
 
 class Method(NamedTuple):
-    """init(theta (S, p)) -> State; step(state, noise) -> State; draw(streams, seeds)(k, count) -> Noise on the host."""
+    """init(theta (S, p)) -> State; step(state, noise) -> State.
+
+    draw(streams, seeds, members=None)(k, count) -> Noise on the host; members: see `poisson_batches`.
+    """
 
     init: Callable[[Tensor], State]
     step: Callable[[State, Noise], State]
-    draw: Callable[[Streams, Sequence[int]], Callable[[int, int], Noise]]
+    draw: Callable[..., Callable[[int, int], Noise]]
 
 
 def clipped_sum(gradients: Sequence[Tensor], clip_norm: float) -> Tensor:
@@ -73,17 +78,23 @@ def dpsgd(
     keep: float = 1.0,
     block_score: str = "rms",
     optimiser: str = "sgd",
+    micro_batch: int | None = None,
 ) -> Method:
     """step_size: lr. keep: share of blocks whose update is applied. block_score: rms, l2, or random (the control).
+
+    micro_batch: samples whose activations are held at once; the whole batch by default. Sums of clipped gradients add
+    up, so it changes memory and rounding only.
 
     The rate, the number of steps, the clip norm and the noise are the ledger's. Raises SettingError, also when the
     ledger's noise does not keep its budget.
     """
     check("dualpriv", SETTINGS, step_size=step_size, keep=keep, block_score=block_score, optimiser=optimiser)
+    check("dualpriv", SETTINGS, micro_batch=micro_batch)
     ledger.confirm()
     device = problem.train.x.device
     layout = problem.layout
     blocks = block_map(layout, device, problem.train.x.dtype)
+    records = len(problem.train.answer)
     phase_of = torch.arange(PHASES, device=device)
 
     def init(theta: Tensor) -> State:
@@ -92,8 +103,11 @@ def dpsgd(
         return State(theta, moments, moments, theta.new_zeros(()), kept)
 
     def step(state: State, noise: Noise) -> State:
-        gradients = sample_gradients(problem, state.theta, noise.index, noise.present)
-        update = (clipped_sum(gradients, ledger.clip_norm) + ledger.noise_std * noise.normal) / ledger.batch
+        total = 0
+        for index, present in zip(*(z.split(micro_batch or z.shape[1], 1) for z in noise[:2]), strict=True):
+            gradients = sample_gradients(problem, state.theta, index, present)
+            total = total + clipped_sum(gradients, ledger.clip_norm)
+        update = (total + ledger.noise_std * noise.normal) / ledger.batch
         # Post-processing from here on: the batch is not looked at again.
         mask = largest(noise.chance if block_score == "random" else scores(blocks, update, block_score), keep)
         update = masked(blocks, update, mask)
@@ -103,10 +117,12 @@ def dpsgd(
             return State(state.theta - step_size * update, state.first, state.second, state.step + 1, kept)
         return _adam(state, update, step_size, kept)
 
-    def draw(streams: Streams, seeds: Sequence[int]) -> Callable[[int, int], Noise]:
+    def draw(
+        streams: Streams, seeds: Sequence[int], members: np.ndarray | None = None
+    ) -> Callable[[int, int], Noise]:
         def block(k: int, count: int) -> Noise:
             dtype = problem.train.x.dtype
-            batches = poisson_batches(streams, seeds, ledger.records, ledger.rate, k, count, dtype)
+            batches = poisson_batches(streams, seeds, records, ledger.rate, k, count, dtype, members)
             normal = streams.normal("noise", seeds, (count, layout.size), k, dtype=dtype).transpose(0, 1)
             width = len(layout.blocks) if block_score == "random" else 0
             chance = [streams.numpy("random blocks", seed, k).random((count, width)) for seed in seeds]

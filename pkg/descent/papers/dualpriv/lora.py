@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from descent.papers.dualpriv.decoder import Frozen, Group, Linear, Shape, groups
 from torch import Tensor
 from torch.nn import functional
+
+from descent.papers.dualpriv.decoder import Frozen, Group, Linear, Shape, groups
 
 
 class Block(NamedTuple):
@@ -94,6 +95,21 @@ def split(layout: Layout, theta: Tensor) -> list[tuple[Tensor, Tensor]]:
 def frozen_linear(frozen: Frozen) -> Linear:
     """The decoder without an adapter."""
     return lambda g, x: functional.linear(x, frozen.weights[g], frozen.biases[g])
+
+
+def merged_linear(layout: Layout, frozen: Frozen, theta: Tensor) -> Linear:
+    """The decoder with each row's adapter added into a copy of the weights: the cheapest forward pass of many samples."""
+    weights = []
+    for weight, (a, b) in zip(frozen.weights, split(layout, theta), strict=True):
+        update = b.transpose(-1, -2) @ a.unflatten(1, (-1, layout.rank))  # (S, maps, outputs, inputs)
+        weights.append((weight + layout.scale * update.flatten(1, 2)).transpose(-1, -2))
+
+    def linear(g: int, x: Tensor) -> Tensor:
+        flat, bias = x.flatten(1, 2), frozen.biases[g]
+        y = flat @ weights[g] if bias is None else torch.baddbmm(bias, flat, weights[g])
+        return y.unflatten(1, x.shape[1:3])
+
+    return linear
 
 
 def adapted_linear(layout: Layout, frozen: Frozen, copies: Sequence[tuple[Tensor, Tensor]]) -> Linear:

@@ -15,11 +15,12 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
+from torch.nn import functional
+
 from descent.papers.dualpriv.decoder import Frozen, Rope, Shape, decode, groups, rope
 from descent.papers.dualpriv.lora import frozen_linear
 from descent.papers.dualpriv.scenes import VOCABULARY
-from torch import Tensor
-from torch.nn import functional
 
 TEXT = 4  # text tokens: BOS, domain, question, ANS
 _VISION_LAYERS = 3
@@ -151,7 +152,7 @@ def answer_logits(sizes: Sizes, w: Parameters, visual: Tensor, text: Tensor, kin
     x = torch.cat([visual, embed(w, text)], 1)
     frozen = freeze(sizes, w)
     table = rotation(sizes, kind, visual.shape[1], x.device)
-    return decode(sizes.decoder, frozen, frozen_linear(frozen), x[None], table)[0]
+    return decode(sizes.decoder, frozen, frozen_linear(frozen), x[None], table)[0, :, 0]
 
 
 def _class_projections(sizes: Sizes, w: Parameters, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,10 +11,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from descent.papers.dualpriv.decoder import Frozen, Rope, decode
-from descent.papers.dualpriv.lora import Layout, adapted_linear, sample_copies
 from torch import Tensor
 from torch.nn import functional
+
+from descent.papers.dualpriv.decoder import Frozen, Linear, Rope, decode
+from descent.papers.dualpriv.lora import Layout, adapted_linear, merged_linear, sample_copies
 
 
 class Features(NamedTuple):
@@ -47,23 +48,26 @@ def sample_gradients(problem: Problem, theta: Tensor, index: Tensor, present: Te
     """
     copies = sample_copies(problem.layout, theta, index.shape[1])
     with torch.enable_grad():
-        total = (_losses(problem, copies, index) * present).sum()
-        leaves = [leaf for pair in copies for leaf in pair]
-        gradients = torch.autograd.grad(total, leaves)
+        total = (_losses(problem, adapted_linear(problem.layout, problem.frozen, copies), index) * present).sum()
+        gradients = torch.autograd.grad(total, [leaf for pair in copies for leaf in pair])
     return [g.flatten(2) for g in gradients]
 
 
 def sample_losses(problem: Problem, theta: Tensor, index: Tensor) -> Tensor:
-    """The loss (S, b) of the samples `index` (S, b), forward only."""
-    with torch.no_grad():
-        return _losses(problem, sample_copies(problem.layout, theta, 1), index)
+    """The loss (S, b) of the samples `index` (S, b), forward only.
+
+    One row at a time: its activations stay in the cache, which halves the time of a few rows on a CPU.
+    """
+    rows = zip(theta.split(1), index.split(1), strict=True)
+    return torch.cat([_losses(problem, merged_linear(problem.layout, problem.frozen, row), i) for row, i in rows])
 
 
 def answers(problem: Problem, theta: Tensor, records: Features) -> tuple[Tensor, Tensor]:
     """Whether each record is answered rightly, and its loss: (S, N) float, (S, N). One row at a time."""
     right, losses = [], []
     for row in theta.split(1):
-        logits = _logits(problem, sample_copies(problem.layout, row, 1), records.x[None], records.normed[None])[0]
+        linear = merged_linear(problem.layout, problem.frozen, row)
+        logits = _logits(problem, linear, records.x[None], records.normed[None])[0]
         right.append((logits.argmax(-1) == records.answer).to(theta.dtype))
         losses.append(functional.cross_entropy(logits, records.answer, reduction="none"))
     # A diverged row has no accuracy: argmax of NaN would invent one.
@@ -71,12 +75,12 @@ def answers(problem: Problem, theta: Tensor, records: Features) -> tuple[Tensor,
     return torch.stack(right) + lost, torch.stack(losses)
 
 
-def _losses(problem: Problem, copies, index: Tensor) -> Tensor:
+def _losses(problem: Problem, linear: Linear, index: Tensor) -> Tensor:
     train = problem.train
-    logits = _logits(problem, copies, train.x[index], train.normed[index])
+    logits = _logits(problem, linear, train.x[index], train.normed[index])
     return functional.cross_entropy(logits.flatten(0, 1), train.answer[index].flatten(), reduction="none").view_as(index)
 
 
-def _logits(problem: Problem, copies, x: Tensor, normed: Tensor) -> Tensor:
-    linear = adapted_linear(problem.layout, problem.frozen, copies)
-    return decode(problem.layout.shape, problem.frozen, linear, x, problem.rotation, normed=normed)
+def _logits(problem: Problem, linear: Linear, x: Tensor, normed: Tensor) -> Tensor:
+    """(S, b, vocabulary) after the last token."""
+    return decode(problem.layout.shape, problem.frozen, linear, x, problem.rotation, normed=normed)[:, :, 0]

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from descent.streams import Streams
 from torch import Tensor
+
+from descent.streams import Streams
 
 
 class Batches(NamedTuple):
@@ -30,10 +31,17 @@ def poisson_batches(
     k: int,
     count: int,
     dtype: torch.dtype = torch.float32,
+    members: np.ndarray | None = None,
 ) -> Batches:
-    """The batches of block `k`. records: N; rate: the paper's q, in [0, 1]."""
+    """The batches of block `k`. records: N; rate: the paper's q, in [0, 1].
+
+    members: (S, N) bool, the records that exist for each seed (an audit inserts some by coins); all by default. It
+    changes no other record's draws.
+    """
     chosen = [streams.numpy("batches", seed, k).random((count, records)) < rate for seed in seeds]
     chosen = np.stack(chosen, 1)  # (count, S, N)
+    if members is not None:
+        chosen &= members
     sizes = chosen.sum(-1)
     width = max(1, int(sizes.max()))
     place = np.arange(width)

@@ -5,8 +5,27 @@ from __future__ import annotations
 from descent.settings import Setting
 
 SETTINGS: dict[str, Setting] = {
+    # the base
+    "task": Setting(
+        "content: digit and parity, rotary position shared by all visual tokens; spatial: digit and row, ordinary positions.",
+        kind=str,
+        default="content",
+        choices=("content", "spatial"),
+    ),
+    "canvas": Setting("Side of a scene in pixels, a multiple of the patch's 4.", kind=int, default=24, low=12, high=400),
+    "width": Setting("Width of encoder and decoder.", kind=int, default=48, low=8, high=4096),
+    "heads": Setting("Attention heads.", kind=int, default=4, low=1, high=64),
+    "decoder_layers": Setting("Layers of the decoder.", kind=int, default=2, low=1, high=64),
+    "public_records": Setting("Public scenes that the base is trained on.", kind=int, default=20000, low=16, high=10**7),
+    "base_steps": Setting("Steps of pre-training.", kind=int, low=1, high=10**6),
+    "base_batch": Setting("Scenes a step of pre-training.", kind=int, default=96, low=1, high=10**5),
+    "base_step_size": Setting("Largest learning rate of pre-training.", default=4e-3, low=0, high=1, open_low=True),
     # privacy
-    "epsilon": Setting("The privacy budget; .inf trains without noise, clipping still on.", low=0, open_low=True),
+    "epsilon": Setting(
+        "The privacy budget, as text (JSON has no infinity); inf trains without noise, clipping still on.",
+        kind=str,
+        choices=("0.5", "1", "2", "3", "4", "8", "10", "inf"),
+    ),
     "delta": Setting(
         "Probability with which the guarantee may fail.", default=1e-5, low=0, high=1, open_low=True, open_high=True
     ),
@@ -28,10 +47,19 @@ SETTINGS: dict[str, Setting] = {
     "steps": Setting("T: number of private steps.", kind=int, low=0, high=10**6),
     "batch": Setting("B = qN: expected size of a Poisson batch, records.", kind=int, low=1, high=10**6),
     "records": Setting("N: private records.", kind=int, low=16, high=10**7),
-    "test_records": Setting("Scenes of the test pool on which accuracy is measured.", kind=int, low=8, high=10**6),
+    "test_records": Setting("Scenes on which accuracy is measured.", kind=int, low=8, high=10**6),
+    "pool": Setting(
+        "Where those scenes come from: test, or validation (private pool) for tuning.",
+        kind=str,
+        default="test",
+        choices=("test", "validation"),
+    ),
     "step_size": Setting("Learning rate of the private optimiser.", low=0, high=1000, open_low=True),
     "optimiser": Setting("What the noisy gradient is fed to.", kind=str, default="sgd", choices=("sgd", "adam")),
     "probe": Setting("mu: half the distance of DPZero's two losses.", default=1e-3, low=0, high=1, open_low=True),
+    "micro_batch": Setting(
+        "Samples whose activations are held at once; empty: the whole batch.", kind=int, default=None, low=1, optional=True
+    ),
     "rank": Setting("r: rank of the LoRA adapters.", kind=int, default=4, low=1, high=4096),
     "alpha": Setting("LoRA's alpha; the adapter is scaled by alpha / r.", default=8.0, low=0, open_low=True),
     # mechanism 1

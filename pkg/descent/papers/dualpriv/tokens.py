@@ -13,9 +13,10 @@ Axes: n records, P patches, d width.
 from __future__ import annotations
 
 import torch
-from descent.errors import SettingError
 from torch import Tensor
 from torch.nn import functional
+
+from descent.errors import SettingError
 
 
 def prune(hidden: Tensor, score: Tensor, dominant: int, contextual: int, noise: Tensor | None = None) -> Tensor:

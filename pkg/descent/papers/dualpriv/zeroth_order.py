@@ -15,13 +15,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+from torch import Tensor
+
 from descent.papers.dualpriv.problem import Problem, sample_losses
 from descent.papers.dualpriv.sampling import poisson_batches
 from descent.papers.dualpriv.settings import SETTINGS
 from descent.privacy.ledger import Ledger
 from descent.settings import check
 from descent.streams import Streams
-from torch import Tensor
 
 
 class State(NamedTuple):
@@ -42,7 +44,7 @@ class Method(NamedTuple):
 
     init: Callable[[Tensor], State]
     step: Callable[[State, Noise], State]
-    draw: Callable[[Streams, Sequence[int]], Callable[[int, int], Noise]]
+    draw: Callable[..., Callable[[int, int], Noise]]
 
 
 def private_slope(difference: Tensor, present: Tensor, normal: Tensor, ledger: Ledger) -> Tensor:
@@ -58,6 +60,7 @@ def dpzero(problem: Problem, ledger: Ledger, *, step_size: float, probe: float =
     """step_size: lr along z. probe: mu, the length of the two-sided difference. Raises SettingError."""
     check("dualpriv", SETTINGS, step_size=step_size, probe=probe)
     ledger.confirm()
+    records = len(problem.train.answer)
 
     def step(state: State, noise: Noise) -> State:
         # theta - mu z is formed when theta + mu z is gone: two probes at once would double the memory.
@@ -66,10 +69,12 @@ def dpzero(problem: Problem, ledger: Ledger, *, step_size: float, probe: float =
         slope = private_slope((above - below) / (2 * probe), noise.present, noise.normal, ledger)
         return State(state.theta - step_size * slope[:, None] * noise.direction)
 
-    def draw(streams: Streams, seeds: Sequence[int]) -> Callable[[int, int], Noise]:
+    def draw(
+        streams: Streams, seeds: Sequence[int], members: np.ndarray | None = None
+    ) -> Callable[[int, int], Noise]:
         def block(k: int, count: int) -> Noise:
             dtype = problem.train.x.dtype
-            batches = poisson_batches(streams, seeds, ledger.records, ledger.rate, k, count, dtype)
+            batches = poisson_batches(streams, seeds, records, ledger.rate, k, count, dtype, members)
             shape = (count, problem.layout.size)
             direction = streams.normal("direction", seeds, shape, k, dtype=dtype).transpose(0, 1).contiguous()
             normal = streams.normal("scalar noise", seeds, (count,), k).T.to(dtype)

@@ -1,0 +1,119 @@
+"""What the room declares: metrics, methods, experiments. Labels; no training module imports this."""
+
+from __future__ import annotations
+
+from descent.declare import ExperimentCard, MethodCard, Metric, Room
+from descent.papers.dualpriv.settings import SETTINGS
+
+_MODULE = "descent.papers.dualpriv"
+_TOKENS = ("dominant", "contextual", "fuse_noise")
+_FIRST = ("clip_norm", "micro_batch")
+_ZEROTH = ("slope_clip", "probe")
+
+METRICS = {
+    # accuracy
+    "accuracy": Metric("", "Share of test scenes answered with the right code word, out of the whole vocabulary.", "higher"),
+    "digit_accuracy": Metric("", "The same, on questions for the digit.", "higher"),
+    "parity_accuracy": Metric("", "The same, on questions for the parity.", "higher"),
+    "row_accuracy": Metric("", "The same, on questions for the row (stress case).", "higher"),
+    "loss": Metric("nats", "Mean cross-entropy of the answer on test scenes.", "lower"),
+    # privacy ledger
+    "sampling_rate": Metric("", "q: probability with which a record enters a batch."),
+    "noisy_steps": Metric("steps", "T: noisy steps that were accounted."),
+    "noise_multiplier": Metric("", "sigma: noise on the sum over the clip norm."),
+    "epsilon_spent": Metric("", "epsilon by the accountant that set the noise (Renyi, orders 2..255).", "lower"),
+    "epsilon_numerical": Metric("", "epsilon of the same run by the numerical accountant (upper value).", "lower"),
+    "delta": Metric("", "delta of the guarantee."),
+    # the base
+    "public_accuracy_full": Metric("", "The base on public questions, all visual tokens.", "higher"),
+    "public_accuracy_pruned": Metric("", "The base on public questions, tokens pruned by CLS's attention.", "higher"),
+    "public_accuracy_random": Metric("", "The base on public questions, as many tokens chosen at random.", "higher"),
+    "public_accuracy_cls": Metric("", "The CLS head's digit accuracy on scenes of the test pool.", "higher"),
+    "digit_recall_cls": Metric("", "Share of the digit's four patches among those that CLS attends to most.", "higher"),
+    "digit_recall_random": Metric("", "The same for as many random patches.", "higher"),
+    **{
+        f"public_{question}_accuracy_{way}": Metric("", f"The base on public {question} questions, {what}.", "higher")
+        for question in ("digit", "parity", "row")
+        for way, what in (("full", "all tokens"), ("pruned", "pruned tokens"), ("random", "random tokens"))
+    },
+}
+
+METHODS = {
+    "dual": MethodCard(
+        "Dual-Priv",
+        "headline",
+        "DP-SGD on pruned visual tokens (mechanism 1), of whose noisy update only the largest blocks are applied (mechanism 2).",
+        settings=(*_FIRST, *_TOKENS, "keep", "step_size"),
+    ),
+    "dpsgd": MethodCard(
+        "DP-SGD", "rival", "Per-sample clipping over all blocks, Gaussian noise, all visual tokens (rules of Opacus).",
+        "code", (*_FIRST, "step_size"),
+    ),
+    "dpzo": MethodCard(
+        "DPZero", "rival", "Zeroth order: one clipped loss difference a sample, one scalar of noise, all visual tokens.",
+        "code", (*_ZEROTH, "step_size"),
+    ),
+    "m1": MethodCard("M1 only", "control", "Dual-Priv without block pruning.", "derived", (*_FIRST, *_TOKENS, "step_size")),
+    "m2": MethodCard("M2 only", "control", "Dual-Priv without token pruning.", "derived", (*_FIRST, "keep", "step_size")),
+    "dpzo_m1": MethodCard(
+        "DPZero + M1", "control", "DPZero on pruned tokens: is the memory saved by the tokens or by the optimiser?",
+        "derived", (*_ZEROTH, *_TOKENS, "step_size"),
+    ),
+    "random_blocks": MethodCard(
+        "random blocks", "control", "Dual-Priv, as many blocks kept by chance: does the ranking matter?", "derived",
+        (*_FIRST, *_TOKENS, "keep", "step_size"),
+    ),
+    "random_tokens": MethodCard(
+        "random tokens", "control", "Dual-Priv, as many patches kept by chance: does CLS's attention matter?", "derived",
+        (*_FIRST, *_TOKENS, "keep", "step_size"),
+    ),
+    "no_fusion": MethodCard(
+        "no fusion", "control", "Dual-Priv without the fused tokens.", "derived",
+        (*_FIRST, *_TOKENS, "keep", "step_size"),
+    ),
+    "l2_blocks": MethodCard(
+        "l2 score", "control", "Dual-Priv, blocks ranked by norm, not by norm over root size.", "derived",
+        (*_FIRST, *_TOKENS, "keep", "step_size"),
+    ),
+    "low_rank": MethodCard(
+        "rank 3", "control", "M1 with LoRA rank 3, about Dual-Priv's update size without choosing blocks.", "review",
+        (*_FIRST, *_TOKENS, "step_size"),
+    ),
+    "dpadam": MethodCard("DP-Adam", "rival", "DP-SGD's noisy gradient fed to Adam.", "derived", (*_FIRST, "step_size")),
+    "dual_adam": MethodCard(
+        "Dual-Priv, Adam", "control", "Dual-Priv's pruned update fed to Adam.", "derived",
+        (*_FIRST, *_TOKENS, "keep", "step_size"),
+    ),
+    "no_noise": MethodCard(
+        "no noise", "control", "Dual-Priv that claims a budget and adds no noise: an audit must catch it.", "derived",
+        (*_FIRST, *_TOKENS, "keep", "step_size"),
+    ),
+    "zero_shot": MethodCard("zero-shot", "baseline", "The frozen base, untrained.", "derived"),
+    "base": MethodCard("base", "baseline", "The small LLaVA, pre-trained on public scenes.", "derived"),
+}  # fmt: skip
+
+_RUN = (
+    "epsilon", "delta", "accountant", "noise_multiplier", "steps", "batch", "records", "test_records", "pool", "rank",
+    "alpha", "task",
+)  # fmt: skip
+
+EXPERIMENTS = {
+    "pretrain": ExperimentCard(
+        f"{_MODULE}.pretrain",
+        (
+            "task", "canvas", "width", "heads", "decoder_layers", "public_records", "base_steps", "base_batch",
+            "base_step_size", "test_records", "dominant", "contextual",
+        ),
+    ),
+    "tune": ExperimentCard(f"{_MODULE}.accuracy", _RUN),
+    "accuracy": ExperimentCard(f"{_MODULE}.accuracy", _RUN),
+    "large_step": ExperimentCard(f"{_MODULE}.accuracy", _RUN),
+    "long_zeroth": ExperimentCard(f"{_MODULE}.accuracy", _RUN),
+    "ablation": ExperimentCard(f"{_MODULE}.accuracy", _RUN),
+    "keep": ExperimentCard(f"{_MODULE}.accuracy", _RUN),
+    "tokens": ExperimentCard(f"{_MODULE}.accuracy", _RUN),
+    "stress": ExperimentCard(f"{_MODULE}.accuracy", _RUN),
+    "adam": ExperimentCard(f"{_MODULE}.accuracy", _RUN),
+}  # fmt: skip
+
+ROOM = Room(METRICS, METHODS, EXPERIMENTS, SETTINGS)
