@@ -1,0 +1,132 @@
+"""The linear Gaussian policy: mean theta . s, one action, a fixed variance.
+
+Both log p_theta(tau) and the trajectory's GPOMDP gradient are polynomials in theta, so a trajectory is its coefficients
+and is never touched again:
+
+    b = sum a s,  C = sum s s^T,  bw = sum w a s,  Cw = sum w s s^T        (sums over executed steps, w the reward to go)
+    log p_theta - log p_theta' = [2 b.(theta - theta') - theta^T C theta + theta'^T C theta'] / (2 sigma^2)
+    g_theta = (bw - Cw theta) / sigma^2
+
+Symmetric matrices are kept as their upper triangle: m = 28 numbers for four states. Float64 throughout.
+
+Axes: S seeds, K batches of the window (oldest first), N trajectories a batch, G of the seeds, R rows, d parameters.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from descent.papers.rpg.problem import Controller, Trajectories
+from descent.papers.rpg.settings import SETTINGS
+from descent.settings import check
+
+
+class LinearGaussian:
+    """state_size: d, also the number of parameters; variance: sigma^2. Raises SettingError."""
+
+    action_size = 1
+
+    def __init__(self, state_size: int, *, variance: float = 0.3, device: torch.device | str = "cpu"):
+        check("linear", SETTINGS, variance=variance)
+        self.size, self.variance, self.std = state_size, variance, variance**0.5
+        self.pairs = [(i, j) for i in range(state_size) for j in range(i, state_size)]
+        place = {pair: at for at, pair in enumerate(self.pairs)}
+        square = [place[min(i, j), max(i, j)] for i in range(state_size) for j in range(state_size)]
+        index = lambda values: torch.tensor(values).to(device)  # noqa: E731
+        self._left, self._right = index([i for i, _ in self.pairs]), index([j for _, j in self.pairs])
+        self._square = index(square)
+        self._twice = index([1.0 if i == j else 2.0 for i, j in self.pairs]).to(torch.float64)
+        self.likelihood_size = state_size + len(self.pairs)  # the first half of a summary: b and C
+
+    def controller(self, theta: Tensor) -> Controller:
+        """The mean action (1, R) of each row's own policy, theta (R, d)."""
+        planes = theta.T.contiguous()
+        return lambda states: (planes * states).sum(0, keepdim=True)
+
+    # -- a trajectory as its coefficients -----------------------------------------------------------------------------
+
+    def summarise(self, tr: Trajectories, to_go: Tensor) -> Tensor:
+        """(R, m): b, C, bw, Cw of each trajectory. to_go (T, R): the weight w of each step, 0 after the end."""
+        states = [plane * tr.alive for plane in tr.states.unbind(1)]
+        actions = tr.actions[:, 0]
+        products = [plane * actions for plane in states] + [states[i] * states[j] for i, j in self.pairs]
+        return torch.stack([p.sum(0) for p in products] + [(p * to_go).sum(0) for p in products], dim=-1)
+
+    def log_ratio_and_divergence(self, past: Tensor, theta: Tensor, past_theta: Tensor) -> tuple[Tensor, Tensor]:
+        """log p_theta(tau) / p_i(tau) (S, K, N), and log D_i (S, K).
+
+        past (S, K, N, m); theta (S, d) the target, past_theta (S, K, d) the behaviour policies. D_i estimates the order-2
+        Renyi divergence, exponentiated: the mean over batch i of exp(sum_t (mu_theta - mu_i)^2 / sigma^2). It is at least
+        1, and exactly 1 where the policies agree.
+        """
+        seen = past[..., : self.likelihood_size]
+        change = self._coefficients(theta)[:, None] - self._coefficients(past_theta)
+        ratio = (seen @ change[..., None])[..., 0]
+        gap = self._products(theta[:, None] - past_theta) * self._twice / self.variance
+        exponent = (seen[..., self.size :] @ gap[..., None])[..., 0].clamp(min=0.0)
+        return ratio, log_mean_exp(exponent)
+
+    def log_likelihoods(self, past: Tensor, past_theta: Tensor) -> Tensor:
+        """(S, K, K, N): log p of every trajectory (last two axes) under every policy of the window (the axis before),
+        up to a constant of the trajectory that all policies share."""
+        s, k, n, _ = past.shape
+        seen = past[..., : self.likelihood_size].reshape(s, k * n, -1)
+        return (self._coefficients(past_theta) @ seen.transpose(1, 2)).view(s, k, k, n)
+
+    def gradient(self, past: Tensor, theta: Tensor, weights: Tensor) -> Tensor:
+        """(S, d): (1 / N) sum of W g_theta over the window. weights (S, K, N)."""
+        s, k, n, _ = past.shape
+        total = (weights.reshape(s, 1, k * n) @ past[..., self.likelihood_size :].reshape(s, k * n, -1))[:, 0]
+        linear, square = total[:, : self.size], total[:, self.size :].index_select(1, self._square)
+        curvature = (square.view(s, self.size, self.size) * theta[:, None]).sum(-1)
+        return (linear - curvature) / (self.variance * n)
+
+    def _products(self, theta: Tensor) -> Tensor:
+        """theta_i theta_j for i <= j, (..., pairs)."""
+        return theta.index_select(-1, self._left) * theta.index_select(-1, self._right)
+
+    def _coefficients(self, theta: Tensor) -> Tensor:
+        """(..., likelihood_size): log p_theta(tau) is their product with (b, C), up to a constant."""
+        quadratic = self._products(theta) * self._twice
+        return torch.cat((theta / self.variance, quadratic / (-2 * self.variance)), -1)
+
+    # -- step by step, for the step-wise weights of the gradient-reuse methods ----------------------------------------
+
+    def step_log_ratios(self, theta: Tensor, reference: Tensor, tr: Trajectories) -> Tensor:
+        """(T, G, N): log pi_theta - log pi_reference of every executed step, 0 after the end.
+
+        theta, reference (G, d); tr: rows G x N.
+        """
+        shift = self._mean(theta - reference, tr)
+        residual = self._by_seed(tr.actions[:, 0], theta) - self._mean(reference, tr)
+        return shift * (2 * residual - shift) * self._by_seed(tr.alive, theta) / (2 * self.variance)
+
+    def mean_score(self, theta: Tensor, tr: Trajectories, weights: Tensor) -> Tensor:
+        """(G, d): mean over the N trajectories of sum_t weight_t score_theta(s_t, a_t). weights (T, G, N)."""
+        residual = (self._by_seed(tr.actions[:, 0], theta) - self._mean(theta, tr)) * weights
+        planes = [(residual * self._by_seed(plane, theta)).sum(0).mean(-1) for plane in tr.states.unbind(1)]
+        return torch.stack(planes, -1) / self.variance
+
+    def _mean(self, theta: Tensor, tr: Trajectories) -> Tensor:
+        """theta . s of every step, (T, G, N)."""
+        total = None
+        for plane, parameter in zip(tr.states.unbind(1), theta.unbind(1), strict=True):
+            term = self._by_seed(plane, theta) * parameter[:, None]
+            total = term if total is None else total + term
+        return total
+
+    @staticmethod
+    def _by_seed(plane: Tensor, theta: Tensor) -> Tensor:
+        return plane.unflatten(-1, (len(theta), -1))
+
+
+def log_mean_exp(x: Tensor) -> Tensor:
+    """log of the mean of exp(x) over the last axis; exactly 0 for zeros, without overflow."""
+    top = x.amax(-1, keepdim=True)
+    return (x - top).exp().mean(-1).log() + top[..., 0]
+
+
+def reward_to_go(rewards: Tensor) -> Tensor:
+    """w_l = sum over t >= l of gamma^t r_t, along the leading (time) axis."""
+    return rewards.flip(0).cumsum(0).flip(0)

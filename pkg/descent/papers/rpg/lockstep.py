@@ -1,0 +1,167 @@
+"""Methods in lock step: one rollout an update for the trajectories of every method and seed.
+
+A rollout of a few thousand rows costs hardly more than one of a few, because time steps are many and small. So all rows
+of all methods act at once, and each method then learns from its own. A row's random numbers are keyed by its method,
+seed and block of updates, so they do not depend on what else is in the batch; a method whose budget is spent drops out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from descent.iterate import Trace, iterate
+from descent.papers.rpg.method import Draw, Method, Policy, Schedule
+from descent.papers.rpg.problem import Problem
+from descent.run import Context
+
+
+class Entry(NamedTuple):
+    """One method with its seeds. name: keys its random numbers; start (S, d): theta_0 on the host."""
+
+    name: str
+    method: Method
+    seeds: tuple[int, ...]
+    budget: int
+    start: Tensor
+
+
+class Curves(NamedTuple):
+    """What became of one entry, by update and seed; row u is after update u + 1."""
+
+    schedule: Schedule
+    values: Mapping[str, np.ndarray]  # metric -> (U, S); a seed's rows after its last update repeat it
+    theta: np.ndarray  # (S, d) at the end
+
+
+class Update(NamedTuple):
+    """One update's share of the noise; tensors have the leading axis of `iterate`, of length 1."""
+
+    number: int  # from 1
+    normals: Tensor  # (1, T, A, R)
+    start: Tensor  # (1, d, R) uniform
+    draws: tuple[tuple[Draw, ...], ...]  # of each entry
+
+
+def ascend(
+    context: Context,
+    problem: Problem,
+    policy: Policy,
+    entries: Sequence[Entry],
+    *,
+    block: int = 10,
+    name: str = "ascend",
+    watch: Any = None,
+) -> dict[str, Curves]:
+    """Run every entry until its budget of trajectories is spent; entry name -> Curves.
+
+    block: updates whose random numbers a seed draws at once. watch(theta (rows, d)) -> {metric: (rows,)}, taken after
+    every update beside `mean_return`, the mean return of the fresh trajectories (NaN where theta is not finite).
+    """
+    schedules = [e.method.schedule(e.budget, e.seeds, lambda s: context.streams.numpy("schedule", s)) for e in entries]
+    updates = max(len(schedule.sizes) for schedule in schedules)
+    noise = Noise(context, problem, entries, schedules, block)
+
+    def step(state: dict[str, tuple], update: Update) -> dict[str, tuple]:
+        return one_update(problem, policy, entries, state, update)
+
+    def measure(state: dict[str, tuple]) -> dict[str, Tensor]:
+        found = {"mean_return": torch.cat([state[e.name][1] for e in entries])}
+        return found | (watch(torch.cat([state[e.name][0].theta for e in entries])) if watch else {})
+
+    start = {}
+    for e in entries:
+        theta = e.start.to(context.device)
+        start[e.name] = (e.method.init(theta), torch.zeros_like(theta[:, 0]))
+    state, trace = iterate(
+        context, name, start, step, steps=updates, block=1, draw=noise.draw, measure=measure, at=range(1, updates + 1)
+    )
+    return _curves(entries, schedules, state, trace)
+
+
+def one_update(
+    problem: Problem, policy: Policy, entries: Sequence[Entry], state: dict[str, tuple], update: Update
+) -> dict[str, tuple]:
+    """Sample for all entries at once, then let each learn. state: entry name -> (method's state, (S,) mean return)."""
+    asked = [
+        (e, draw, e.method.behaviour(state[e.name][0], draw))
+        for e, draws in zip(entries, update.draws, strict=True)
+        for draw in draws
+    ]
+    rows = torch.cat([theta.flatten(0, 1) for _, _, theta in asked])
+    tr = problem.rollout(policy.controller(rows), update.normals * policy.std, update.start)
+    state, first = dict(state), 0
+    for e, draw, theta in asked:
+        inner, returns = state[e.name]
+        own = tr.columns(first, first + draw.size * draw.count)
+        first += draw.size * draw.count
+        fresh = own.returns().unflatten(0, (draw.size, draw.count)).mean(-1)
+        fresh = torch.where(theta.isfinite().flatten(1).all(-1), fresh, torch.nan)  # a broken policy has no return
+        state[e.name] = (e.method.learn(inner, draw, own, update.number), draw.put(returns, fresh))
+    return state
+
+
+class Noise:
+    """The random numbers of an update, on the host, in the order of its rows: entry, draw, seed, trajectory."""
+
+    def __init__(
+        self, context: Context, problem: Problem, entries: Sequence[Entry], schedules: Sequence[Schedule], block: int
+    ):
+        self.streams, self.problem, self.entries, self.schedules = context.streams, problem, entries, schedules
+        self.block = block
+        self._at, self._drawn = -1, []
+
+    def draw(self, k: int, count: int) -> Update:
+        """For `iterate` with blocks of one update."""
+        p = self.problem
+        drawn = self._block(k // self.block)
+        draws, normals, starts = [], [], []
+        for (entry, schedule), (normal, uniform) in zip(self._running(), drawn, strict=True):
+            own = []
+            for snapshot, n, seeds in schedule.parts(k):
+                everyone = len(seeds) == len(entry.seeds)
+                own.append(Draw(snapshot, n, len(seeds), None if everyone else torch.from_numpy(seeds)[None]))
+                before = [schedule.sizes[k - k % self.block : k, s].sum() for s in seeds]
+                for s, first in zip(seeds, before, strict=True):
+                    normals.append(normal[s][:, :, first : first + n])
+                    starts.append(uniform[s][:, first : first + n])
+            draws.append(tuple(own))
+        shape = (1, p.horizon, p.action_size, -1)
+        return Update(
+            k + 1,
+            torch.from_numpy(np.concatenate(normals, -1)).reshape(shape),
+            torch.from_numpy(np.concatenate(starts, -1))[None],
+            tuple(draws),
+        )
+
+    def _running(self):
+        return zip(self.entries, self.schedules, strict=True)
+
+    def _block(self, b: int) -> list[tuple[list[np.ndarray], list[np.ndarray]]]:
+        """Of each entry and seed: normals (T, A, n) and uniforms (d, n) of its n trajectories in block b."""
+        if b != self._at:
+            p, updates = self.problem, slice(b * self.block, (b + 1) * self.block)
+            self._at, self._drawn = b, []
+            for entry, schedule in self._running():
+                sizes = schedule.sizes[updates].sum(0)
+                generators = [self.streams.numpy("rollout", seed, entry.name, b) for seed in entry.seeds]
+                pairs = list(zip(generators, sizes.tolist(), strict=True))
+                normal = [g.standard_normal((p.horizon, p.action_size, n)) for g, n in pairs]
+                self._drawn.append((normal, [g.random((p.state_size, n)) for g, n in pairs]))
+        return self._drawn
+
+
+def _curves(
+    entries: Sequence[Entry], schedules: Sequence[Schedule], state: dict[str, tuple], trace: Trace
+) -> dict[str, Curves]:
+    found, first = {}, 0
+    for e, schedule in zip(entries, schedules, strict=True):
+        rows = slice(first, first + len(e.seeds))
+        first += len(e.seeds)
+        values = {metric: table[: len(schedule.sizes), rows] for metric, table in trace.values.items()}
+        found[e.name] = Curves(schedule, values, state[e.name][0].theta.cpu().numpy())
+    return found

@@ -1,0 +1,81 @@
+"""What this room declares: metrics, methods and experiments. Labels and texts only; no training module reads it."""
+
+from __future__ import annotations
+
+from descent.declare import ExperimentCard, MethodCard, Metric, Room
+from descent.papers.rpg.settings import SETTINGS
+
+METRICS = {
+    "mean_return": Metric(
+        "", "Mean return of the update's fresh trajectories; the step counts the trajectories collected.", "higher"
+    ),
+    "fresh": Metric("trajectories", "Fresh trajectories of the update."),
+    "regret": Metric("", "Exact J* - J of the policy after the update (LQR).", "lower", log=True),
+    "squared_error": Metric(
+        "",
+        "Squared distance of the estimated gradient to the exact one; the step counts replications.",
+        "lower",
+        log=True,
+    ),
+    "largest_weight": Metric("", "The largest weight W among the seed's replications.", log=True),
+    "weight_sum": Metric(
+        "", "Mean over replications of the window's weights, summed and divided by N; 1 when they are normalised."
+    ),
+    "bound_excess": Metric("", "Largest log W minus its bound log(a_i / lambda_i); never above 0.", "lower"),
+}
+
+STEP = ("step_size", "ascent")
+SNAPSHOTS = ("snapshot_batch", "mini_batch", "baseline", *STEP)
+
+METHODS = {
+    "rpg": MethodCard(
+        "RPG", "headline", "The paper's method: all trajectories of the window, weighted by the power-mean correction.", "code",
+        ("window", "batch", "confidence", *STEP),
+    ),
+    "gpomdp": MethodCard(
+        "GPOMDP", "rival", "The plain policy gradient: the fresh batch alone, RPG with a window of 1.", "code",
+        ("batch", "baseline", *STEP),
+    ),
+    "mis": MethodCard(
+        "MIS", "control", "RPG without its correction: multiple importance weights rho / K.", "code", ("window", "batch", *STEP)
+    ),
+    "bh": MethodCard(
+        "BH", "rival", "RPG's loop with the balance heuristic: p_theta over the sum of all policies of the window.", "code",
+        ("window", "batch", *STEP),
+    ),
+    "svrpg": MethodCard(
+        "SVRPG", "rival", "Variance reduction around a snapshot at every m-th update.", "code", ("epoch", *SNAPSHOTS)
+    ),
+    "srvrpg": MethodCard(
+        "SRVRPG", "rival", "The same schedule, corrected from update to update.", "code", ("epoch", *SNAPSHOTS)
+    ),
+    "storm": MethodCard(
+        "STORM-PG", "rival", "A running mean of corrected gradients, without snapshots.", "code", ("decay", *SNAPSHOTS)
+    ),
+    "page": MethodCard(
+        "PAGE-PG", "rival", "SRVRPG's correction, snapshots by the toss of a coin.", "code", ("probability", *SNAPSHOTS)
+    ),
+    "def": MethodCard(
+        "DEF-PG", "rival", "PAGE's schedule with defensive weights against a mixture of two policies; derived, its code was not public.",
+        "derived", ("probability", *SNAPSHOTS),
+    ),
+}  # fmt: skip
+
+PROBLEM = ("environment", "horizon", "discount", "variance", "policy", "hidden", "budget", "block")
+ERROR = ("horizon", "discount", "variance", "drift", "replications")
+CONTROL = "descent.papers.rpg.control"
+
+ROOM = Room(
+    settings=SETTINGS,
+    metrics=METRICS,
+    methods=METHODS,
+    experiments={
+        "window": ExperimentCard(CONTROL, PROBLEM),
+        "base": ExperimentCard(CONTROL, PROBLEM),
+        "equal": ExperimentCard(CONTROL, PROBLEM),
+        "lqr_error": ExperimentCard("descent.papers.rpg.lqr_error", ERROR),
+        "lqr_train": ExperimentCard(CONTROL, PROBLEM),
+        "pendulum": ExperimentCard(CONTROL, PROBLEM),
+        "swimmer": ExperimentCard(CONTROL, PROBLEM),
+    },
+)
