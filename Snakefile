@@ -17,6 +17,10 @@ def resolved():
         if workflow.is_main_process:  # the processes that it starts for its jobs find everything prepared
             study.prepare()
         study.plan
+        if workflow.is_main_process and workflow.local_exec:
+            gpus = study.local_gpus()
+            if gpus:  # without one `gpu` stays unlimited: jobs that would like a GPU run on the CPU side by side
+                workflow.global_resources.setdefault("gpu", gpus)
         return study
     except StudyError as error:
         sys.exit(f"Nothing was run. {error}" if "\n" not in str(error) else f"Nothing was run.\n{error}")
@@ -34,6 +38,10 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/track.smk"
+
+
+localrules:
+    all, data, judge, page, front, track,
 
 
 rule all:

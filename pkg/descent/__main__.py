@@ -121,22 +121,21 @@ def _run(options: argparse.Namespace) -> int:
         reasons = {m.reason for m in plan.missing if (m.paper, m.experiment) == (options.paper, options.experiment)}
         raise ConfigError(f"nothing to run: {'; '.join(sorted(reasons)) or 'no job at this scale'}")
 
-    from descent.devices import choose, claim_gpu
+    from descent.devices import refuse_missing_cuda
     from descent.job import RECORDS
+
+    refuse_missing_cuda({job.id: job.device for job in jobs})
     from descent.run import execute
 
-    for job in jobs:
-        choose(job.device)  # refuse before anything trains
     results = options.results or root / "results" / "run" / options.scale
-    with claim_gpu(root / "results" / "gpus"):
-        for id in _needed_first(plan, jobs):
-            if not (results / id / RECORDS).is_file():
-                print(f"{id} (needed)")
-                execute(plan.jobs[id], results)
-        folders = []
-        for job in jobs:
-            print(job.id)
-            folders.append(execute(job, results))
+    for id in _needed_first(plan, jobs):
+        if not (results / id / RECORDS).is_file():
+            print(f"{id} (needed)")
+            execute(plan.jobs[id], results)
+    folders = []
+    for job in jobs:
+        print(job.id)
+        folders.append(execute(job, results))
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         if len(folders) == 1:

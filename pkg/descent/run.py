@@ -138,33 +138,33 @@ def execute(
     Reads the folders of the jobs that it needs below the same `results`; writes below `into` instead where given.
     Killed and called again, it resumes.
     """
-    from descent.devices import choose
+    from descent.devices import device_for
 
     folder = (into or results) / job.id
     folder.mkdir(parents=True, exist_ok=True)
     for name in (RECORDS, ARRAYS, CHOSEN, SIDECAR):
         (folder / name).unlink(missing_ok=True)
     torch.set_num_threads(job.threads)
-    choice = choose(job.device)
-    if choice.note:
-        say(choice.note)
-    if torch.device(choice.device).type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
     source = job_source(job.module)
     needed = {id: sha256(_present(results, id)) for ids in job.needs.values() for id in ids}
-    key = digest([json.loads(job.to_json()), source, needed, torch.__version__, choice.device])
     needs = {name: read_need(results, ids) for name, ids in job.needs.items()}
-    checkpoint = FileCheckpoint(folder / "checkpoint.pt", key, checkpoint_every)
-    began = time.perf_counter(), time.process_time()
-    if job.kind == "select":
-        from descent.select import choose_best
+    with device_for(job.device, say=say) as choice:
+        if choice.note:
+            say(choice.note)
+        if torch.device(choice.device).type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        key = digest([json.loads(job.to_json()), source, needed, torch.__version__, choice.device])
+        checkpoint = FileCheckpoint(folder / "checkpoint.pt", key, checkpoint_every)
+        began = time.perf_counter(), time.process_time()
+        if job.kind == "select":
+            from descent.select import choose_best
 
-        records, chosen = choose_best(job, needs["from"].records)
-        write_json(folder / CHOSEN, chosen)
-    else:
-        records = perform(job, device=choice.device, needs=needs, checkpoint=checkpoint, say=say)
-    write_npz(folder / ARRAYS, records.arrays)
-    write_json(folder / SIDECAR, sidecar(job, source, needed, choice, began))
+            records, chosen = choose_best(job, needs["from"].records)
+            write_json(folder / CHOSEN, chosen)
+        else:
+            records = perform(job, device=choice.device, needs=needs, checkpoint=checkpoint, say=say)
+        write_npz(folder / ARRAYS, records.arrays)
+        write_json(folder / SIDECAR, sidecar(job, source, needed, choice, began))
     write_records(folder / RECORDS, records.frame(job))  # last: its presence says that the job is done
     checkpoint.remove()
     return folder

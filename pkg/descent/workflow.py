@@ -54,6 +54,13 @@ class Study:
         if damaged := [fault for path, fault in faults if path.exists()]:
             raise DataError("\n".join(f"{fault}; `make data` repairs it" for fault in damaged))
 
+    def local_gpus(self) -> int:
+        """The GPUs of this machine, for a local run. Raises SettingError when a job must have one and there is none."""
+        from descent.devices import count_gpus, refuse_missing_cuda
+
+        refuse_missing_cuda({job.id: job.device for job in self.plan.jobs.values()})
+        return count_gpus()
+
     @cached_property
     def plan(self) -> Plan:
         return make_plan(self.root, self.config)
@@ -66,7 +73,7 @@ class Study:
     def jobs(self, *kinds: str, gpu: bool | None = None) -> list[str]:
         """Ids of the jobs of these kinds; `gpu`: only those that ask for one, or only the others."""
         found = [job for job in self.plan.jobs.values() if job.kind in kinds]
-        return [job.id for job in found if gpu is None or wants_gpu(job, self.config.scale) == gpu]
+        return [job.id for job in found if gpu is None or wants_gpu(job) == gpu]
 
     def job(self, id: str) -> Job:
         return self.plan.jobs[id]
@@ -154,9 +161,9 @@ class Study:
                 )
 
 
-def wants_gpu(job: Job, scale: str) -> bool:
-    """Whether the job's rule asks Snakemake for a GPU: it says `cuda`, or `auto` at the scale that is made for GPUs."""
-    return job.device == "cuda" or (job.device == "auto" and scale == "paper")
+def wants_gpu(job: Job) -> bool:
+    """Whether the job's rule asks Snakemake for a GPU: it says `cuda`, or `auto` (which is content without one)."""
+    return job.device in ("auto", "cuda")
 
 
 def job_files(folder: str) -> dict[str, str]:

@@ -75,7 +75,6 @@ class StudyConfig:
         "The folder of records, logs and the MLflow store, relative to the checkout unless absolute.", "results"
     )
     reports: str = key("The folder of the published reports, relative to the checkout unless absolute.", "reports")
-    gpus: int = key("GPUs on this machine that jobs may use at once when run locally; each job gets one of its own.", 1)
     budget: float = key("CPU-seconds that the study may take in all, every paper together.", 3000.0)
     data: DataConfig = key("Where datasets come from.", factory=DataConfig)
     tracking: TrackingConfig = key("The MLflow mirror.", factory=TrackingConfig)
@@ -152,7 +151,7 @@ class ExperimentConfig:
     )
     datasets: list[str] = key("Datasets that its jobs read; `{axis}` stands for the variant's value.", factory=list)
     device: Literal["auto", "cpu", "cuda"] = key(
-        "auto: a GPU helps where there is one; cpu: it does not; cuda: refused without one.", "cpu"
+        "auto: the rule asks for a GPU, and the job runs on the CPU where there is none (and says so); cpu: a GPU does not help; cuda: refused without one.", "cpu"
     )
     tier: Literal["core", "extended"] = key("extended: run only with `--config tier=extended`.", "core")
     threads: int = key("Threads of a job; part of its bytes.", 1)
