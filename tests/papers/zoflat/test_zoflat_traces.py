@@ -102,12 +102,12 @@ def test_official_estimator_on_a_quadratic():
     """Oracle 8, second half: at x = 0 its mean is Tr Q and its variance 2 |Q|_F^2 / n; both estimators agree there."""
     q = gaussian(1, 6, 6)
     q = q + q.T
-    n = 40_000
+    n = 8_000
     u = gaussian(5, n, 1, 6)
     one_sided, symmetric = difference_traces(quadratic(q), torch.zeros(1, 6, dtype=torch.float64), u, 0.01)
     spread = (2 * q.square().sum() / n).sqrt()
     assert abs(one_sided.mean[0] - q.trace()) < 4 * spread
-    assert_close(one_sided.stderr[0], spread, rtol=0.05, atol=0)
+    assert_close(one_sided.stderr[0], spread, rtol=0.1, atol=0)
     assert_close(symmetric.mean, one_sided.mean)
 
 
