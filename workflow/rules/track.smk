@@ -3,8 +3,8 @@
 
 rule track:
     input:
-        f"{REPORTS}/index.html",
         lambda wc: STUDY.records_of(wc.paper),
+        front=f"{REPORTS}/index.html",
     output:
         f"{RESULTS}/mlflow/{{paper}}.json",
     params:

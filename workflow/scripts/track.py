@@ -3,11 +3,16 @@
 from pathlib import Path
 
 from descent.files import write_json
-from descent.script import logged, results
+from descent.script import logged, study
 
 with logged(snakemake):
-    from descent.track import mirror
+    from descent.track import mirror, store
 
-    found = results(snakemake)
-    summary = mirror(found, Path(snakemake.input[0]).parent, snakemake.params.uri)
+    whole = study(snakemake)
+    summary = mirror(
+        whole.found(snakemake.wildcards.paper),
+        Path(snakemake.input.front).parent,
+        store(whole.root, whole.config),
+        root=whole.root,
+    )
     write_json(Path(snakemake.output[0]), summary)
