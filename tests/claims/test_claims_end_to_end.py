@@ -219,7 +219,9 @@ def lm(n=5, zo=22.0, gd=8.0, loss=0.002):
     for method, end in (("zo", zo), ("gd", gd)):
         for s in range(n):
             wobble = noise(n, 0.05, 7)[s]
-            parts.append(curve("lm", "trace", [0, 200, 1500], [128, 576 * wobble, end * wobble], seed=1000 + s, method=method))
+            parts.append(
+                curve("lm", "trace", [0, 200, 1500], [128, 576 * wobble, end * wobble], seed=1000 + s, method=method)
+            )
             parts.append(curve("lm", "loss", [0, 200, 1500], [0.7, 0.2, loss], seed=1000 + s, method=method))
     return [row for part in parts for row in part]
 

@@ -8,7 +8,9 @@ from making import curve, frames, rows
 
 
 def verdict(text, *records, scale="study", missing=None):
-    result = judge({"paper": "demo", "claims": {"c1": yaml.safe_load(text)}}, frames(*records), scale=scale, missing=missing)[0]
+    result = judge(
+        {"paper": "demo", "claims": {"c1": yaml.safe_load(text)}}, frames(*records), scale=scale, missing=missing
+    )[0]
     return result.verdict, {(c.check, c.instance): c for c in result.checks}, result
 
 
@@ -86,7 +88,9 @@ rules:
 
 
 def test_rpg_c2_order_over_windows():
-    records = [rows("win", "steps", 600 * w**-0.4 * (1 + 0.1 * rng(w).standard_normal(20)), omega=w) for w in (1, 2, 4, 8, 16)]
+    records = [
+        rows("win", "steps", 600 * w**-0.4 * (1 + 0.1 * rng(w).standard_normal(20)), omega=w) for w in (1, 2, 4, 8, 16)
+    ]
     got, checks, _ = verdict(RPG_C2, *records)
     assert got == "reproduced"
     exponent = checks["exponent", ""]
@@ -125,14 +129,19 @@ def test_rpg_c3_holm_in_two_tables_and_weighted_auc():
             for s in range(10):
                 level = 100 - gap + rng(100 * i + s).standard_normal()
                 # the last iteration is worth nothing: the weights say so
-                parts += curve("base", "return", [0, 1, 2], [level, level, 1e6], seed=1000 + s, method=method, table=table)
+                parts += curve(
+                    "base", "return", [0, 1, 2], [level, level, 1e6], seed=1000 + s, method=method, table=table
+                )
                 parts += curve("base", "fresh", [0, 1, 2], [5, 10, 0], seed=1000 + s, method=method, table=table)
         return parts
 
     clear, tie = {"rpg": 0, "pg": 20, "svrpg": 10, "storm": 15}, {"rpg": 0, "pg": 20, "svrpg": 0, "storm": 15}
     got, checks, _ = verdict(RPG_C3, made("like", clear), made("avg", clear))
     assert got == "reproduced" and checks["best", ""].estimate == pytest.approx(100, abs=1)
-    assert checks["above", "table=like, rival=pg"].p_adjusted >= 3 * checks["above", "table=like, rival=pg"].p_value * 0.999
+    assert (
+        checks["above", "table=like, rival=pg"].p_adjusted
+        >= 3 * checks["above", "table=like, rival=pg"].p_value * 0.999
+    )
     assert verdict(RPG_C3, made("like", clear), made("avg", tie))[0] == "partly"
 
 
@@ -155,7 +164,10 @@ def test_rpg_c5_exponent_of_a_mean_over_replications():
         parts = []
         for omega in (1, 2, 4, 8, 16):
             error = rng(omega).standard_normal(2000) ** 2 * omega**power
-            parts += [{**row, "replication": i, "seed": 0} for i, row in enumerate(rows("lqr", "squared_error", error, omega=omega))]
+            parts += [
+                {**row, "replication": i, "seed": 0}
+                for i, row in enumerate(rows("lqr", "squared_error", error, omega=omega))
+            ]
         return parts
 
     assert verdict(RPG_C5, made(-1))[0] == "reproduced"
@@ -196,7 +208,9 @@ def partitions(**gaps):
         base = 0.9 + 0.01 * rng(i).standard_normal(10)
         parts += rows("e1", "acc", base, method="pfedsop", partition=partition)
         for j, (rival, g) in enumerate(zip(("ditto", "fedrep", "local"), gap, strict=True)):
-            parts += rows("e1", "acc", base - g + 0.005 * rng(10 * i + j).standard_normal(10), method=rival, partition=partition)
+            parts += rows(
+                "e1", "acc", base - g + 0.005 * rng(10 * i + j).standard_normal(10), method=rival, partition=partition
+            )
     return parts
 
 
@@ -267,7 +281,9 @@ rules: {reproduced: {all: [counter, time]}, partly: {all: [counter]}, not_reprod
         parts = rows("cost", "gradients", counts, method="pfedsop")
         for i, (method, cost) in enumerate((("pfedsop", slow), ("fedavg", 1.0))):
             time = cost * (1 + 0.05 * rng(i).standard_normal(60))
-            parts += [{**row, "seed": 0, "round": r} for r, row in enumerate(rows("bench", "seconds", time, method=method))]
+            parts += [
+                {**row, "seed": 0, "round": r} for r, row in enumerate(rows("bench", "seconds", time, method=method))
+            ]
         return parts
 
     assert verdict(text, made([200] * 3, 1.1))[0] == "reproduced"
@@ -352,7 +368,9 @@ def test_ssi_c2_slopes_over_d_against_the_flow():
         for k, power in ((1, 1.15), (2, second)):
             for d in (64, 128, 256, 512):
                 time = 2.0 * d**power * np.exp(0.2 * rng(10 * k + d).standard_normal(24))
-                parts += rows("e3", "steps", time, k=k, d=d, status=["censored" if k == 2 and i == 0 else "ok" for i in range(24)])
+                parts += rows(
+                    "e3", "steps", time, k=k, d=d, status=["censored" if k == 2 and i == 0 else "ok" for i in range(24)]
+                )
                 parts += rows("e3ode", "steps", [2.0 * d ** (power + 0.02)], k=k, d=d, first_seed=0)
         return parts
 
@@ -436,7 +454,11 @@ rules: {reproduced: {all: [near, far, most]}, not_reproduced: {all: [{fails: nea
 def test_ssi_c6_fifty_per_cent_point():
     def made(hits):
         omegas = (0.5, 0.56, 0.6, 0.62, 0.64, 0.66, 0.68, 0.72, 0.8)
-        return [row for w, k in zip(omegas, hits, strict=True) for row in rows("e4", "positional", [1] * k + [0] * (24 - k), omega=w)]
+        return [
+            row
+            for w, k in zip(omegas, hits, strict=True)
+            for row in rows("e4", "positional", [1] * k + [0] * (24 - k), omega=w)
+        ]
 
     got, checks, _ = verdict(SSI_C6, made([0, 0, 2, 7, 6, 16, 16, 21, 24]))  # the prototype's counts
     assert got == "reproduced"
@@ -484,7 +506,9 @@ rules:
             for method, shift in (("bptt", 0.0), ("eprop", gap + 0.01 * rng(50 + s).standard_normal())):
                 ne = [2.0, 0.5, 0.14, 0.05] if method == "bptt" or s < reach else [2.0, 0.9, 0.5, 0.3]
                 parts += curve("e1", "ne", [0, 10, 20, 30], ne, seed=1000 + s, method=method)
-                parts += curve("e1", "distance", [0, 10, 20, 30], [0.61, 0.5, base + shift, 0.9], seed=1000 + s, method=method)
+                parts += curve(
+                    "e1", "distance", [0, 10, 20, 30], [0.61, 0.5, base + shift, 0.9], seed=1000 + s, method=method
+                )
         return parts
 
     assert verdict(text, made(0.01))[0] == "reproduced"
@@ -518,7 +542,9 @@ def gains(levels, rule_gap, unreached=()):
         for j, (method, shift) in enumerate((("bptt", 0.0), ("eprop", rule_gap))):
             value = level + shift + 0.01 * rng(10 * i + j).standard_normal(8)
             status = ["undefined" if (g, s) in unreached else "ok" for s in range(8)]
-            parts += rows("e2", "distance", np.where(np.array(status) == "ok", value, np.nan), g=g, method=method, status=status)
+            parts += rows(
+                "e2", "distance", np.where(np.array(status) == "ok", value, np.nan), g=g, method=method, status=status
+            )
     return parts
 
 
@@ -562,9 +588,14 @@ rules: {reproduced: {all: [excess]}, partly: {all: [mean]}, not_reproduced: {any
         for i in range(n):
             for j in range(n):
                 if i != j:
-                    parts += [{**r, "seed": i, "partner": j} for r in rows("e7", "dsa", [(node[i] + node[j]) * (1 + excess)], method="cross")]
+                    parts += [
+                        {**r, "seed": i, "partner": j}
+                        for r in rows("e7", "dsa", [(node[i] + node[j]) * (1 + excess)], method="cross")
+                    ]
                 if i < j:
-                    parts += [{**r, "seed": i, "partner": j} for r in rows("e7", "dsa", [node[i] + node[j]], method="within")]
+                    parts += [
+                        {**r, "seed": i, "partner": j} for r in rows("e7", "dsa", [node[i] + node[j]], method="within")
+                    ]
         return parts
 
     got, checks, _ = verdict(text, made(0.03, 0.05))
@@ -633,14 +664,23 @@ rules: {reproduced: {all: [all_runs]}, partly: {all: [most]}, not_reproduced: {a
         for i, graphon in enumerate(("sbm", "minmax")):
             z = np.full(10, 1e-9)
             z[: bad if i else 0] = np.nan
-            parts += rows("e1", "K", [1e-12] * 10, graphon=graphon, step=25) + rows("e1", "Z", z, graphon=graphon, step=25)
+            parts += rows("e1", "K", [1e-12] * 10, graphon=graphon, step=25) + rows(
+                "e1", "Z", z, graphon=graphon, step=25
+            )
         return parts
 
     got, checks, _ = verdict(text, made(0))
-    assert got == "reproduced" and checks["all_runs", ""].n == 20 and "(seed, graphon) units" in checks["all_runs", ""].reason
+    assert (
+        got == "reproduced"
+        and checks["all_runs", ""].n == 20
+        and "(seed, graphon) units" in checks["all_runs", ""].reason
+    )
     assert verdict(text, made(1))[0] == "partly"  # one diverged: all_runs is undecided, 80 % is certain
     assert verdict(text, made(6))[0] == "inconclusive"  # nobody says what a diverged run counts as
-    assert verdict(text.replace("metric: K, at: 25}", "metric: K, at: 25, substitute: .inf}"), made(6))[0] == "not reproduced"
+    assert (
+        verdict(text.replace("metric: K, at: 25}", "metric: K, at: 25, substitute: .inf}"), made(6))[0]
+        == "not reproduced"
+    )
 
 
 def test_gmfg_c2_linear_convergence_inside_a_run():
@@ -800,10 +840,15 @@ rules: {reproduced: {all: [time]}, not_reproduced: {any: [{fails: time}]}}
         parts += curve("e1", "sw", k, [2, 1.5, 1.3, 1.2, 1.0 + 0.01 * s], seed=1000 + s, method="ksivi")
         parts += curve("e1", "sw", k, [2, 1.2, 0.5, 0.2, 0.1], seed=1000 + s, method="kpg")
     for method, cost in (("kpg", 2.0), ("ksivi", 1.0)):
-        parts += [{**r, "seed": 0, "repeat": i} for i, r in enumerate(rows("bench", "seconds", cost + 0.1 * rng(1).random(200), method=method))]
+        parts += [
+            {**r, "seed": 0, "repeat": i}
+            for i, r in enumerate(rows("bench", "seconds", cost + 0.1 * rng(1).random(200), method=method))
+        ]
     got, checks, _ = verdict(text, parts)
     assert got == "reproduced" and checks["time", ""].estimate == pytest.approx(200 * 2.05 / 1050, rel=0.01)
-    slow = [{**p, "value": p["value"] * 20} if p["method"] == "kpg" and p["experiment"] == "bench" else p for p in parts]
+    slow = [
+        {**p, "value": p["value"] * 20} if p["method"] == "kpg" and p["experiment"] == "bench" else p for p in parts
+    ]
     assert verdict(text, slow)[0] == "not reproduced"
 
 
@@ -919,7 +964,9 @@ rules: {reproduced: {all: [better, plateau, rate]}, not_reproduced: {any: [{fail
     for s in range(10):
         wobble = np.exp(0.1 * rng(s).standard_normal())
         parts += curve("e4", "gap", k, 0.5 * wobble * k**-0.8, seed=1000 + s, method="decreasing")
-        parts += curve("e4", "gap", k, np.full(6, 0.0156 * np.exp(0.02 * rng(s).standard_normal())), seed=1000 + s, method="const")
+        parts += curve(
+            "e4", "gap", k, np.full(6, 0.0156 * np.exp(0.02 * rng(s).standard_normal())), seed=1000 + s, method="const"
+        )
     got, checks, _ = verdict(text, parts)
     assert got == "reproduced" and checks["rate", ""].estimate == pytest.approx(-0.8)
 
@@ -1000,6 +1047,11 @@ checks:
   much: {values: {dual: {<<: *p, where: {b: 8}}, dp: {<<: *p, method: dpsgd, where: {b: 8}}}, statistic: dual / dp, estimator: exact, predicate: {at_most: 0.9}}
 rules: {reproduced: {all: [less, much]}, not_reproduced: {any: [{fails: less}]}}
 """
-    parts = [row for b, dual, dp in ((1, 0.8, 1.6), (8, 2.0, 4.2)) for m, v in (("dual", dual), ("dpsgd", dp)) for row in rows("e3", "peak", [v], method=m, b=b)]
+    parts = [
+        row
+        for b, dual, dp in ((1, 0.8, 1.6), (8, 2.0, 4.2))
+        for m, v in (("dual", dual), ("dpsgd", dp))
+        for row in rows("e3", "peak", [v], method=m, b=b)
+    ]
     got, checks, _ = verdict(text, parts)
     assert got == "reproduced" and checks["less", "b=8"].n == 1  # deterministic: one is enough

@@ -31,7 +31,9 @@ def estimate(kind: str, variety: str, table: Table, options: Mapping[str, Any], 
     x = _abscissa(table, options.get("x"), path)
     columns = [table.column(c).in_order() for c in range(len(table.labels))]
     smallest = min(columns, key=lambda sample: sample.n)
-    pooled = Sample(np.concatenate([c.value for c in columns]), np.concatenate([c.rank for c in columns]), smallest.noun)
+    pooled = Sample(
+        np.concatenate([c.value for c in columns]), np.concatenate([c.rank for c in columns]), smallest.noun
+    )
     what = {"spearman": "the rank correlation", "slope": "the slope", "logistic50": "the 50 % point"}[kind]
     result = replace(counted(pooled, what), units=None, n=smallest.n, level=options.get("level"),
                      what=f"{what} over {len(columns)} settings of {smallest.n} {smallest.noun}")  # fmt: skip
@@ -117,7 +119,9 @@ def _logistic50(result, x, columns, variety, options, key, path) -> Estimate:
     Bootstrap: units resampled inside each setting. Delta: variance of -a / b from the information matrix.
     """
     if any(not np.isin(c.value, (0, 1)).all() for c in columns):
-        raise ConfigError(f"{path}: a logistic curve goes through outcomes 0 and 1; write e.g. `is` or a metric of 0 and 1")
+        raise ConfigError(
+            f"{path}: a logistic curve goes through outcomes 0 and 1; write e.g. `is` or a metric of 0 and 1"
+        )
     hits, size = np.array([[c.value.sum() for c in columns]]), np.array([c.n for c in columns], float)
     centre, width = x.mean(), x.std()
     z = (x - centre) / width
@@ -134,7 +138,9 @@ def _logistic50(result, x, columns, variety, options, key, path) -> Estimate:
     if why := too_few(result.n, result.noun, MIN_BOOTSTRAP, "a bootstrap interval"):
         return replace(result, why="; ".join(filter(None, [result.why, why])))
     rng = generator(key)
-    draws = np.stack([rng.binomial(int(n), k / n, options["resamples"]) for k, n in zip(hits[0], size, strict=True)], axis=1)
+    draws = np.stack(
+        [rng.binomial(int(n), k / n, options["resamples"]) for k, n in zip(hits[0], size, strict=True)], axis=1
+    )
     a, b, _ = _logistic(z, draws.astype(float), size)
     with np.errstate(all="ignore"):
         points = np.where(np.abs(b) > 1e-9, centre - width * a / b, np.nan)
@@ -171,5 +177,3 @@ def _logistic(z: np.ndarray, hits: np.ndarray, size: np.ndarray) -> tuple[np.nda
         if done:
             break
     return beta[:, 0], beta[:, 1], information
-
-

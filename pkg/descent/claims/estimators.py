@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from descent.claims import audit, curves, functional, rank_tests
 from descent.claims.decide import condition_holds
@@ -24,7 +24,9 @@ from descent.claims.table import CENSORED, OK, UNDEFINED, Sample, Table
 from descent.errors import ConfigError
 
 
-def estimate(instance: Instance, tables: Mapping[str, Table], key: str, path: str) -> tuple[list[Estimate], Table | None]:
+def estimate(
+    instance: Instance, tables: Mapping[str, Table], key: str, path: str
+) -> tuple[list[Estimate], Table | None]:
     """(one Estimate a label, the per-unit statistic where there is one).
 
     key: what the resampling is keyed by. Raises MissingCell or ConfigError.
@@ -50,7 +52,7 @@ def estimate(instance: Instance, tables: Mapping[str, Table], key: str, path: st
 
 def p_of_t(t: float, df: float, alternative: str) -> tuple[float, float]:
     """(p, p of the opposite alternative) of a t statistic."""
-    less, greater = float(stats.t.cdf(t, df)), float(stats.t.sf(t, df))
+    less, greater = float(special.stdtr(df, t)), float(special.stdtr(df, -t))  # the t distribution, both tails
     both = min(1.0, 2 * min(less, greater))
     return {"less": (less, greater), "greater": (greater, less), "two_sided": (both, 1.0)}[alternative]
 
@@ -87,7 +89,7 @@ def _mean(sample: Sample, variety: str, options: Mapping[str, Any], key: str) ->
         # No spread: the interval is a point, and a test that needs spread shows nothing (pfedsop.md, section 5).
         return replace(result, low=back(m), high=back(m), p=1.0, p_reverse=1.0)
     error = float(work.value.std(ddof=1)) / math.sqrt(work.n)
-    half = float(stats.t.ppf(0.5 + level / 2, work.n - 1)) * error
+    half = float(special.stdtrit(work.n - 1, 0.5 + level / 2)) * error
     p, reverse = p_of_t((m - null) / error, work.n - 1, options["alternative"])
     return replace(result, low=back(m - half), high=back(m + half), p=p, p_reverse=reverse)
 
@@ -98,8 +100,9 @@ def _bootstrap(result, value, function, level, resamples, key, back=float) -> Es
         return withheld(result, why)
     if why := too_few(len(value), result.noun, MIN_BOOTSTRAP, "a bootstrap interval"):
         return replace(result, why=why)
-    rows = generator(key).integers(0, len(value), (resamples, len(value)))
-    low, high = functional.percentiles(function(value[rows], axis=1), level)
+    chunks = functional.resamples_of(generator(key), len(value), resamples)
+    draws = np.concatenate([function(value[rows], axis=1) for rows in chunks])
+    low, high = functional.percentiles(draws, level)
     return replace(result, low=back(low), high=back(high))
 
 
@@ -136,9 +139,9 @@ def _equivalence(result: Estimate, error: float, df: float, margin: tuple[float,
     if error == 0:
         inside = low < result.value < high
         return replace(result, p=0.0 if inside else 1.0, p_reverse=1.0 if inside else 0.0)
-    above_low, below_low = stats.t.sf((result.value - low) / error, df), stats.t.cdf((result.value - low) / error, df)
-    below_high, above_high = stats.t.cdf((result.value - high) / error, df), stats.t.sf((result.value - high) / error, df)
-    return replace(result, p=float(max(above_low, below_high)), p_reverse=float(min(below_low, above_high)))
+    below_low, above_low = p_of_t((result.value - low) / error, df, "less")
+    below_high, above_high = p_of_t((result.value - high) / error, df, "less")
+    return replace(result, p=max(above_low, below_high), p_reverse=min(below_low, above_high))
 
 
 def _test(sample: Sample, variety: str, options: Mapping[str, Any], key: str) -> Estimate:
@@ -146,15 +149,16 @@ def _test(sample: Sample, variety: str, options: Mapping[str, Any], key: str) ->
 
 
 def _fraction(sample: Sample, variety: str, options: Mapping[str, Any], key: str) -> Estimate:
-    """Fraction of units for which `that` holds, with the exact binomial interval (scipy's)."""
+    """Fraction of units for which `that` holds, with the exact binomial interval (Clopper and Pearson 1934)."""
     level = options["level"]
     result = counted(sample, "the fraction", level=level)
     held = [condition_holds(options["that"], v, r) for v, r in zip(sample.value, sample.rank, strict=True)]
     if why := spoilt(sample, ranks=True):
         return withheld(result, f"{why}, so the fraction is undecided")
-    k = held.count(True)
-    ends = stats.binomtest(k, len(held)).proportion_ci(level)
-    result = replace(result, value=k / len(held), low=float(ends.low), high=float(ends.high))
+    k, n, half = held.count(True), len(held), (1 - level) / 2
+    low = float(special.betaincinv(k, n - k + 1, half)) if k else 0.0
+    high = float(special.betaincinv(k + 1, n - k, 1 - half)) if k < n else 1.0
+    result = replace(result, value=k / n, low=low, high=high)
     return withheld(result, why) if (why := too_few(sample.n, sample.noun)) else result
 
 
@@ -180,7 +184,9 @@ def _two_samples(instance: Instance, tables: Mapping[str, Table], kind, variety,
     for expression in instance.groups:
         table = statistic({"": expression}, tables, among=None, substitute=instance.substitute, path=path)
         if len(table.labels) > 1:
-            raise ConfigError(f"{path}.estimator.groups: `{expression.text}` is a vector; reduce it to one number a unit")
+            raise ConfigError(
+                f"{path}.estimator.groups: `{expression.text}` is a vector; reduce it to one number a unit"
+            )
         samples.append(table.column(0).in_order())
     first, second = samples
     if kind == "test":
@@ -208,7 +214,7 @@ def _welch(first: Sample, second: Sample, kind: str, options: Mapping[str, Any])
         result, error, df = replace(result, low=d, high=d, p=1.0, p_reverse=1.0), 0.0, 1.0
     else:
         df = (a + b) ** 2 / (a**2 / (first.n - 1) + b**2 / (second.n - 1))
-        half = float(stats.t.ppf(0.5 + level / 2, df)) * error
+        half = float(special.stdtrit(df, 0.5 + level / 2)) * error
         p, reverse = p_of_t(d / error, df, options.get("alternative", "two_sided"))
         result = replace(result, low=d - half, high=d + half, p=p, p_reverse=reverse)
     return result if kind == "difference" else _equivalence(result, error, df, options["margin"])

@@ -44,7 +44,9 @@ def aligned(tables: Mapping[str, Table], path: str) -> tuple[Table, dict[str, Ce
                               f"{', '.join(frame.units)}); use one `unit`, or `pool` one of them")  # fmt: skip
     index: dict[str, list[int]] = {name: [] for name in names}
     keys = []
-    lookup = {n: {key: u for u, key in enumerate(t.keys) if (t.cells.rank[u] != ABSENT).all()} for n, t in tables.items()}
+    lookup = {
+        n: {key: u for u, key in enumerate(t.keys) if (t.cells.rank[u] != ABSENT).all()} for n, t in tables.items()
+    }
     position = {name: [frame.units.index(column) for column in tables[name].units] for name in names}
     for key in frame.keys:
         found = {name: lookup[name].get(tuple(key[i] for i in position[name])) for name in names}
@@ -54,9 +56,7 @@ def aligned(tables: Mapping[str, Table], path: str) -> tuple[Table, dict[str, Ce
                 index[name].append(found[name])
     if not keys:
         raise MissingCell(f"{' and '.join(names)} have no {frame.noun} in common")
-    cells = {
-        name: Cells(tables[name].cells.value[index[name]], tables[name].cells.rank[index[name]]) for name in names
-    }
+    cells = {name: Cells(tables[name].cells.value[index[name]], tables[name].cells.rank[index[name]]) for name in names}
     shared = Table(frame.units, tuple(keys), next(iter(cells.values())))
     return shared, cells
 

@@ -70,7 +70,9 @@ class Expression:
     def __hash__(self) -> int:
         return hash(self.text)
 
-    def evaluate(self, values: Mapping[str, Cells], axes: Mapping[str, Mapping[str, np.ndarray]] | None = None) -> Cells:
+    def evaluate(
+        self, values: Mapping[str, Cells], axes: Mapping[str, Mapping[str, np.ndarray]] | None = None
+    ) -> Cells:
         """The expression's Cells.
 
         values: operand name -> Cells of shape (..., C). axes: operand name -> {axis name: (C,) setting values}, which
@@ -131,7 +133,9 @@ class Expression:
         if name in REDUCERS and name not in ("min", "max"):
             wanted = 1
         if not args or (wanted is not None and len(args) != wanted):
-            raise ExpressionError(f"`{self.text}`: `{name}` takes {wanted or 'one or more'} argument(s), got {len(args)}")
+            raise ExpressionError(
+                f"`{self.text}`: `{name}` takes {wanted or 'one or more'} argument(s), got {len(args)}"
+            )
         if name == "axis" and not isinstance(args[0], ast.Name):
             raise ExpressionError(f"`{self.text}`: `axis` takes the name of an operand that has `across`")
         return [name for part in args for name in self._check(part)]

@@ -7,7 +7,7 @@ the nominal (STACK.md: 89 % of 95 at n = 8), so fewer than 8 units have no inter
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from descent.claims.select import MissingCell
 from descent.claims.table import OK, Cells, Sample, Table
 from descent.errors import ConfigError, nearest
 
+CHUNK = 4_000_000  # numbers that a resampling holds at once
 ORDER_ONLY = ("median", "max", "min")  # aggregates that a censored unit does not spoil
 
 
@@ -46,6 +47,13 @@ def percentiles(draws: np.ndarray, level: float) -> tuple[float, float]:
     above = np.sort(np.where(np.isnan(draws), np.inf, draws))
     cut = (1 - level) / 2 * last
     return float(below[int(np.floor(cut))]), float(above[int(np.ceil(last - cut))])
+
+
+def resamples_of(rng: np.random.Generator, n: int, resamples: int, width: int = 1) -> Iterator[np.ndarray]:
+    """Chunks (b, n) of `resamples` rows of indices, so small that (b, n, width) numbers stay within tens of megabytes."""
+    chunk = max(1, CHUNK // (n * width))
+    for start in range(0, resamples, chunk):
+        yield rng.integers(0, n, (min(chunk, resamples - start), n))
 
 
 _AGGREGATE: dict[str, Callable] = {
@@ -136,7 +144,9 @@ def _eligible(tables: Mapping[str, Table], share: float, path: str) -> tuple[dic
         if table.units:
             cells = Cells(np.where(cells.rank == OK, cells.value, np.nan), np.zeros(cells.rank.shape, np.int8))
         axes = {axis: grid[keep] for axis, grid in table.axes.items()} if table.units else table.axes
-        cut[name] = Table(table.units, table.keys, cells, tuple(labels[i] for i in keep) if table.units else table.labels, axes)
+        cut[name] = Table(
+            table.units, table.keys, cells, tuple(labels[i] for i in keep) if table.units else table.labels, axes
+        )
     gone = [f"{labels[i]} ({ok[i]:.0%} ok)" for i in range(len(labels)) if i not in keep]
     return cut, f"left out, since fewer than {share:.0%} of the units are ok: {', '.join(gone)}" if gone else ""
 
@@ -161,7 +171,9 @@ def _aggregate(value: np.ndarray, of: str, axis: int) -> np.ndarray:
         if of == "mean":
             return np.where(gone, 0.0, value).sum(axis) / (~gone).sum(axis)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a resample without any ok unit is NaN, and widens the interval
+        warnings.simplefilter(
+            "ignore", RuntimeWarning
+        )  # a resample without any ok unit is NaN, and widens the interval
         return np.nanmedian(value, axis=axis)
 
 
@@ -180,7 +192,9 @@ class _Paired:
             for name, units in self._unit.items():
                 for part in self._pairs:
                     _must_have(part, units, f"{path}.values.{name}")
-            self._nodes = sorted({k[self._unit[n].index(p)] for n, keys in self._keys.items() for k in keys for p in self._pairs})
+            self._nodes = sorted(
+                {k[self._unit[n].index(p)] for n, keys in self._keys.items() for k in keys for p in self._pairs}
+            )
             self.n, noun = len(self._nodes), self._pairs[0] + "s"
         else:
             shared, self._cells = aligned(tables, path)
@@ -222,14 +236,18 @@ class _Paired:
     def resampled(self, of: str, resamples: int, rng: np.random.Generator) -> dict[str, Cells]:
         if self._pairs:
             return self._resampled_pairs(resamples, rng)
-        picks = rng.integers(0, self.n, (resamples, self.n))
-        if all(len(c) == 1 for c in self._clusters):
-            rows = np.concatenate(self._clusters)[picks]  # (B, U)
-            return {name: _cells(_aggregate(c.value[rows], of, 1)) for name, c in self._cells.items()}
-        rows = [np.concatenate([self._clusters[i] for i in pick]) for pick in picks]
-        return {
-            name: _cells(np.stack([_aggregate(c.value[r], of, 0) for r in rows])) for name, c in self._cells.items()
-        }
+        single = all(len(c) == 1 for c in self._clusters)
+        draws: dict[str, list[np.ndarray]] = {name: [] for name in self._cells}
+        for picks in resamples_of(rng, self.n, resamples, max(c.value.shape[1] for c in self._cells.values())):
+            if single:  # rows are clusters: _put_in_order has made them the same
+                for name, cells in self._cells.items():
+                    draws[name].append(_aggregate(cells.value[picks], of, 1))
+                continue
+            for pick in picks:
+                rows = np.concatenate([self._clusters[i] for i in pick])
+                for name, cells in self._cells.items():
+                    draws[name].append(_aggregate(cells.value[rows], of, 0)[None])
+        return {name: _cells(np.concatenate(parts)) for name, parts in draws.items()}
 
     def _resampled_pairs(self, resamples: int, rng: np.random.Generator) -> dict[str, Cells]:
         """Nodes are drawn; a pair counts as often as the product of its nodes' counts. Means only."""
@@ -237,7 +255,9 @@ class _Paired:
         place = {node: i for i, node in enumerate(self._nodes)}
         draws = {}
         for name, cells in self._cells.items():
-            ends = [np.array([place[key[self._unit[name].index(part)]] for key in self._keys[name]]) for part in self._pairs]
+            ends = [
+                np.array([place[key[self._unit[name].index(part)]] for key in self._keys[name]]) for part in self._pairs
+            ]
             weight = np.where(ends[0] == ends[1], times[:, ends[0]], times[:, ends[0]] * times[:, ends[1]])
             total = weight.sum(1, keepdims=True)
             with np.errstate(all="ignore"):
@@ -266,13 +286,17 @@ class _Apart:
 
     def point(self, of: str) -> dict[str, Cells]:
         return {
-            name: _cells(np.array([[_aggregate(s.value, of, 0) for s in columns]])) for name, columns in self._columns.items()
+            name: _cells(np.array([[_aggregate(s.value, of, 0) for s in columns]]))
+            for name, columns in self._columns.items()
         }
 
     def resampled(self, of: str, resamples: int, rng: np.random.Generator) -> dict[str, Cells]:
         draws = {}
         for name, columns in self._columns.items():
-            parts = [_aggregate(s.value[rng.integers(0, s.n, (resamples, s.n))], of, 1) for s in columns]
+            parts = [
+                np.concatenate([_aggregate(s.value[rows], of, 1) for rows in resamples_of(rng, s.n, resamples)])
+                for s in columns
+            ]
             draws[name] = _cells(np.stack(parts, axis=1))
         return draws
 

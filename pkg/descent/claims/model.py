@@ -64,9 +64,13 @@ class Operand:
     unit: tuple[str, ...] = doc("The record columns that make a unit; [] means one number for all.", ("seed",))
     at: Reading = doc("How a unit's series becomes one number: last by default.", factory=Reading)
     smooth: Smooth | None = doc("Moving average before anything else.", None)
-    across: Mapping[str, tuple] = doc("Setting axes along which the operand is a vector, with their values.", factory=dict)
+    across: Mapping[str, tuple] = doc(
+        "Setting axes along which the operand is a vector, with their values.", factory=dict
+    )
     pool: str | None = doc("Collapse all units into one exact number: mean, median, min, max, sum or count.", None)
-    status: str | None = doc("`is`: 1 where the reading has this status (ok, censored, diverged, undefined), else 0.", None)
+    status: str | None = doc(
+        "`is`: 1 where the reading has this status (ok, censored, diverged, undefined), else 0.", None
+    )
     substitute: Mapping[str, float] = doc("The number that stands for a censored, diverged, ... reading.", factory=dict)
     constant: float | None = doc("The operand is this number.", None)
 
@@ -75,7 +79,9 @@ class Operand:
 class Estimator:
     """How the units become an estimate: see `kinds.KINDS` for every kind, its varieties and options."""
 
-    kind: str = doc("mean, median, functional, tost, test, difference, fraction, slope, ... (first key of the mapping).")
+    kind: str = doc(
+        "mean, median, functional, tost, test, difference, fraction, slope, ... (first key of the mapping)."
+    )
     variety: str = doc("The way it is computed, e.g. t or bootstrap (that key's value).")
     options: Mapping[str, Any] = doc("The remaining keys with their defaults filled in.", factory=dict)
 
@@ -121,7 +127,9 @@ class Instance:
     predicate: Predicate | None = doc("The predicate; None for a number that is only reported.", None)
     family: Family | None = doc("The family its p-value is corrected in.", None)
     among: Expression | None = doc("Only units for which this comparison holds are used.", None)
-    substitute: Mapping[str, float] = doc("The number that stands for a unit that is censored, diverged, ...", factory=dict)
+    substitute: Mapping[str, float] = doc(
+        "The number that stands for a unit that is censored, diverged, ...", factory=dict
+    )
 
     @property
     def label(self) -> str:
@@ -138,6 +146,7 @@ class Check:
     expanded: bool = doc("Whether `over` was given.", False)
     control: bool = doc("A negative control or invariant: if it fails the claim is inconclusive.", False)
     scales: tuple[str, ...] | None = doc("Scales at which the check exists; all by default.", None)
+    reported: bool = doc("It has no predicate: its numbers are shown and decide nothing.", False)
 
 
 @dataclass(frozen=True)

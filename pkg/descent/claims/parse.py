@@ -77,7 +77,9 @@ def _headline(raw: Any, checks: Mapping[str, Check], path: str, faults: Faults) 
     if raw is None or not checks:
         return str(raw), chosen
     if raw not in checks:
-        faults.add(path, f"names no check of this claim, got {raw!r}{nearest(raw, checks)}; checks: {', '.join(checks)}")
+        faults.add(
+            path, f"names no check of this claim, got {raw!r}{nearest(raw, checks)}; checks: {', '.join(checks)}"
+        )
     elif chosen and not any(all(i.where.get(k) == v for k, v in chosen.items()) for i in checks[raw].instances):
         faults.add(path, f"picks no instance of `{raw}`: {chosen!r} is not among its `over`")
     return str(raw), chosen
@@ -119,7 +121,7 @@ def _check(name: str, raw: Any, path: str, faults: Faults) -> Check:
     body = {key: value for key, value in raw.items() if key not in ("over", "control", "scales")}
     instances = tuple(_instance(_fill(body, cell), cell, path, faults) for cell in cells)
     scales = _scales(raw.get("scales"), f"{path}.scales", faults)
-    return Check(name, instances, "over" in raw, control is True, scales)
+    return Check(name, instances, "over" in raw, control is True, scales, raw.get("predicate") is None)
 
 
 def _expand(over: Any, path: str, faults: Faults) -> list[dict[str, Any]]:
@@ -159,7 +161,9 @@ def _instance(raw: Mapping[str, Any], cell: Mapping[str, Any], path: str, faults
     values = {str(k): read_operand(v, f"{path}.values.{k}", faults, unit) for k, v in values_raw.items()}
     for name in values:
         if not _NAME.match(name) or name in RESERVED:
-            faults.add(f"{path}.values.{name}", "must be named by letters, digits and underscores, and not as a function")
+            faults.add(
+                f"{path}.values.{name}", "must be named by letters, digits and underscores, and not as a function"
+            )
     _thresholds_know_their_operands(values, path, faults)
     known = _known_names(values)
     among = _expression(raw.get("among"), f"{path}.among", known, faults, condition=True)
@@ -196,7 +200,9 @@ def _decision(raw: Mapping, values: Mapping, known: list[str], path: str, faults
         given = estimator.options.get(option) if estimator else None
         for expression in given if isinstance(given, tuple) else (given,) if given is not None else ():
             _known(expression, f"{path}.estimator.{option}", known, faults)
-    predicate = read_predicate(predicate_raw, f"{path}.predicate", estimator, faults) if predicate_raw else None
+    if predicate_raw is None:  # a number that is only reported
+        return estimator, None
+    predicate = read_predicate(predicate_raw, f"{path}.predicate", estimator, faults)
     return estimator, predicate
 
 

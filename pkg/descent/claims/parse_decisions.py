@@ -32,7 +32,9 @@ def read_estimator(raw: Any, path: str, faults: Faults) -> Estimator | None:
     kind = named[0]
     card, variety = KINDS[kind], raw[kind]
     if variety not in card.varieties:
-        faults.add(f"{path}.{kind}", f"must be {listed(card.varieties)}, got {variety!r}{nearest(variety, card.varieties)}")
+        faults.add(
+            f"{path}.{kind}", f"must be {listed(card.varieties)}, got {variety!r}{nearest(variety, card.varieties)}"
+        )
         return None
     given = faults.mapping(raw, path, (kind, *card.options))
     options = {}
@@ -47,8 +49,10 @@ def read_estimator(raw: Any, path: str, faults: Faults) -> Estimator | None:
         faults.add(f"{path}.that", "is missing: the condition on a unit, e.g. {below: 0.15}")
     if kind == "functional" and isinstance(options.get("resample"), Mapping) and options.get("of") != "mean":
         faults.add(f"{path}.resample", "with pairs needs `of: mean`")
-    if kind == "functional" and options.get("eligible") is not None and (
-        options.get("of") not in ("mean", "median") or not options.get("paired") or options.get("resample")
+    if (
+        kind == "functional"
+        and options.get("eligible") is not None
+        and (options.get("of") not in ("mean", "median") or not options.get("paired") or options.get("resample"))
     ):
         faults.add(f"{path}.eligible", "needs `of: mean` or `of: median`, paired units and no `resample`")
     if card.roles:
@@ -169,7 +173,9 @@ def _words_suit(conditions: tuple[Condition, ...], on: str, path: str, faults: F
     for condition in conditions:
         word = condition.word
         if word.startswith("p_") != (on == "p"):
-            faults.add(f"{path}.{word}", f"cannot look at `{on}`; p_below and p_above look at `p`, and nothing else does")
+            faults.add(
+                f"{path}.{word}", f"cannot look at `{on}`; p_below and p_above look at `p`, and nothing else does"
+            )
         elif word in ON_INTERVAL_ONLY and on != "interval":
             faults.add(f"{path}.{word}", f"looks at an interval, not at `{on}`")
         elif word in ON_VECTOR and on not in ("interval", "estimate", "every_unit", "fraction"):

@@ -70,6 +70,9 @@ def _atom(word, name, path, checks, faults, spread, each) -> Rule | None:
     if name not in checks:
         faults.add(path, f"names no check, got {name!r}{nearest(name, checks)}; checks: {', '.join(checks)}")
         return None
+    if checks[name].reported:
+        faults.add(path, f"names `{name}`, which has no predicate, so it is only reported and never holds")
+        return None
     left = [i for i in checks[name].instances if any(axis not in each for axis in i.where)]
     if left and not spread:
         faults.add(path, f"is ambiguous: `{name}` goes over {', '.join(left[0].where)}; "

@@ -59,7 +59,9 @@ def threshold(predicate: Predicate | None) -> str:
             said.append(f"{c.name} {predicate.best_is}")
         else:
             said.append(_SHORT[c.word].format(*map(number, c.bounds)))
-    tail = {"every_unit": " in every unit", "fraction": f" in {predicate.share or 0:.0%} of units"}.get(predicate.on, "")
+    tail = {"every_unit": " in every unit", "fraction": f" in {predicate.share or 0:.0%} of units"}.get(
+        predicate.on, ""
+    )
     return " and ".join(said) + tail
 
 
@@ -177,7 +179,9 @@ def _every_unit(predicate: Predicate, parts: Sequence[Estimate], table: Table | 
         outcomes = _unit_orders(vector, predicate, table, [p.label for p in parts])
         sample, part = Sample(np.zeros(len(outcomes)), np.zeros(len(outcomes), np.int8), samples[0].noun), parts[0]
         if scalar:
-            outcomes = outcomes + [condition_holds(scalar, v, r) for s in samples for v, r in zip(s.value, s.rank, strict=True)]
+            outcomes = outcomes + [
+                condition_holds(scalar, v, r) for s in samples for v, r in zip(s.value, s.rank, strict=True)
+            ]
         return _counted(predicate, outcomes, sample, part, "", extra="")
     decisions = []
     for part, sample in zip(parts, samples, strict=True):
@@ -196,7 +200,9 @@ def _worst(sample: Sample, outcomes: list[Outcome]) -> str:
         f" ({number(known[0])})" if len(known) else "")  # fmt: skip
 
 
-def _unit_orders(conditions: list[Condition], predicate: Predicate, table: Table | None, labels: list[str]) -> list[Outcome]:
+def _unit_orders(
+    conditions: list[Condition], predicate: Predicate, table: Table | None, labels: list[str]
+) -> list[Outcome]:
     """For each unit whether its numbers are in the order asked for."""
     outcomes: list[Outcome] = []
     for value, rank in zip(table.cells.value, table.cells.rank, strict=True) if table is not None else ():

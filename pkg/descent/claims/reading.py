@@ -50,7 +50,9 @@ def read(series: Series, at: Reading, other: Callable[[str], Series | None], lev
             i = np.searchsorted(series.step, at.step)
             if i == len(series.step) or series.step[i] != at.step:
                 span = f"{series.step[0]} to {series.step[-1]}"
-                return Number(_ABSENT, ABSENT, f"step {at.step} is not recorded (recorded: {len(series.step)} from {span})")
+                return Number(
+                    _ABSENT, ABSENT, f"step {at.step} is not recorded (recorded: {len(series.step)} from {span})"
+                )
             return _row(series, int(i))
         case "window":
             return _window(series, at, other)

@@ -252,7 +252,9 @@ def _level(expression: Expression, levels: Mapping[str, Table], operand: Operand
         u = table.keys.index(wanted)
         c = 0
         if table.axes:
-            same = [all(table.axes[a][c] == v for a, v in grid.items() if a in table.axes) for c in range(len(table.labels))]
+            same = [
+                all(table.axes[a][c] == v for a, v in grid.items() if a in table.axes) for c in range(len(table.labels))
+            ]
             if sum(same) != 1:
                 return Number(np.nan, ABSENT, f"`{name}` goes across settings that this operand does not have")
             c = same.index(True)
@@ -298,5 +300,7 @@ def _pool(sample: Any, pool: str) -> Number:
     worst = int(sample.rank.max())
     if worst > CENSORED or (worst == CENSORED and pool in ("mean", "sum")):
         return Number(np.nan, worst if worst > CENSORED else UNDEFINED)
-    number = float({"mean": np.mean, "median": np.median, "min": np.min, "max": np.max, "sum": np.sum}[pool](sample.value))
+    number = float(
+        {"mean": np.mean, "median": np.median, "min": np.min, "max": np.max, "sum": np.sum}[pool](sample.value)
+    )
     return Number(number, OK if np.isfinite(number) else CENSORED)
