@@ -43,7 +43,7 @@ def test_variants_blocks_seeds_and_rules(project):
     ]
     race = got.jobs["tiny/race/long"]
     assert [v.key for v in race.variants] == ["noisy, world=long", "gd, world=long"]
-    assert race.variants[0].params == {"world": "long", "steps": 40, "step_size": 0.2, "noise": 0.5}
+    assert race.variants[0].params == {"world": "long", "steps": 40, "step_size": 0.2, "noise": 0.5, "checkpoint": ""}
     assert "noise" not in race.variants[1].params, "gd takes no noise"
     assert race.variants[0].seeds == (1000, 1001)
     assert race.needs == {"base": ("tiny/base/base-long",)}
@@ -60,6 +60,21 @@ def test_dev_seeds_move_the_verdict_seeds_and_not_the_tuning_seeds(project):
 def test_measured_time_is_run_on_request_only(project):
     assert "measured time" in plan(project, scale="smoke").missing[0].reason
     assert "tiny/cost/all" in plan(project, scale="smoke", bench=True).jobs
+
+
+def test_a_folder_that_the_user_must_supply_is_asked_for_and_its_jobs_are_not_run(project, tmp_path):
+    def change(folder):
+        return lambda d: (
+            d["experiments"]["race"].update(folders=["checkpoint"])
+            or d["experiments"]["race"]["settings"].append({"checkpoint": folder})
+        )
+
+    edit(project, change(""))
+    got = plan(project, scale="smoke")
+    assert not got.of("tiny", "race")
+    assert "give `checkpoint` in config/papers/tiny.yaml" in {m.experiment: m.reason for m in got.missing}["race"]
+    edit(project, change(str(tmp_path)))
+    assert plan(project, scale="smoke").of("tiny", "race")
 
 
 def test_the_extended_tier_is_off_unless_asked_for(project):

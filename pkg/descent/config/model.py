@@ -150,8 +150,14 @@ class ExperimentConfig:
         "What differs at each scale; a scale that is not named is not run.", factory=dict
     )
     datasets: list[str] = key("Datasets that its jobs read; `{axis}` stands for the variant's value.", factory=list)
+    folders: list[str] = key(
+        "Settings that name a folder which the user has to supply (a checkpoint, a dataset that may not be distributed); where it "
+        "is absent the jobs are not run, and say so.",
+        factory=list,
+    )
     device: Literal["auto", "cpu", "cuda"] = key(
-        "auto: the rule asks for a GPU, and the job runs on the CPU where there is none (and says so); cpu: a GPU does not help; cuda: refused without one.", "cpu"
+        "auto: the rule asks for a GPU, and the job runs on the CPU where there is none (and says so); cpu: a GPU does not help; cuda: refused without one.",
+        "cpu",
     )
     tier: Literal["core", "extended"] = key("extended: run only with `--config tier=extended`.", "core")
     threads: int = key("Threads of a job; part of its bytes.", 1)

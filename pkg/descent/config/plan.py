@@ -195,6 +195,11 @@ class _Planner:
         rules = [*experiment.settings, *scale.settings]
         takes = {m: self.room.allowed(name, m) for m in experiment.methods}
         self._check_rules(where, rules, scale.skip, axes, experiment, takes)
+        self.faults += [
+            f"{where}.folders: unknown setting `{f}`{nearest(f, self.room.settings)}"
+            for f in experiment.folders
+            if f not in self.room.settings
+        ]
         split = experiment.split if experiment.split is not None else ["method", *axes]
         if unknown := [part for part in split if part not in ("method", "seed", *axes)]:
             self.faults.append(
@@ -268,6 +273,13 @@ class _Planner:
         own = {"method": first.method, **first.params, **first.setting, "seed": first.seeds[0]}
         wanted = dict.fromkeys(_filled(d, {**own, **v.params, **v.setting}) for v, r in members for d in r["datasets"])
         datasets, stand_ins, reason = self._datasets(wanted)
+        for folder in experiment.folders:
+            paths = {str(v.params.get(folder) or "") for v in variants}
+            if any(not path or not Path(path).expanduser().is_dir() for path in paths):
+                named = f"`{' '.join(sorted(paths))}` is no folder" if any(paths) else "none is named"
+                reason = (
+                    reason or f"needs a folder that is not distributed here ({named}): give `{folder}` in {self.where}"
+                )
         needs: dict[str, tuple[str, ...]] = {}
         for need, spec in experiment.needs.items():
             ids = self._needed(spec.experiment, {k: _filled(v, own) for k, v in spec.where.items()})

@@ -20,7 +20,7 @@ ROOM = Room(
     experiments={
         "base": ExperimentCard("tiny.base", ("world",)),
         "tuning": ExperimentCard("tiny.race", ("world", "steps", "step_size")),
-        "race": ExperimentCard("tiny.race", ("world", "steps", "step_size")),
+        "race": ExperimentCard("tiny.race", ("world", "steps", "step_size", "checkpoint")),
         "cost": ExperimentCard("tiny.race", ("world", "steps", "step_size", "repeats")),
     },
 )
