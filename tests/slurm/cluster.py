@@ -29,8 +29,14 @@ class FakeCluster:
 
     def start(self, folder: Path, *arguments: str, profile: Path = PROFILE) -> subprocess.Popen:
         """snakemake in `folder` with the profile, asking for news every second."""
-        command = [sys.executable, "-m", "snakemake", "--workflow-profile", str(profile), *arguments]
-        command += ["--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1"]
+        command = [sys.executable, "-m", "snakemake", "--workflow-profile", str(profile)]
+        command += [
+            "--slurm-init-seconds-before-status-checks",
+            "1",
+            "--seconds-between-status-checks",
+            "1",
+            *arguments,
+        ]
         return subprocess.Popen(
             command, cwd=folder, env=self.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
