@@ -1,0 +1,104 @@
+"""Curves for MLflow from records: mean over seeds and spread, thinned; what is not finite is NaN, never a huge number."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from descent.report.figures import axes_of
+from descent.report.tables import final_values, summarise
+
+MOST_POINTS = 200  # a curve
+MOST_CURVES = 12  # settings inside a run whose curves are drawn; all of them are in final.csv
+
+
+class Point(NamedTuple):
+    """One value of one metric."""
+
+    name: str
+    value: float
+    step: int
+
+
+def curves(frame: pd.DataFrame, inside: Sequence[str]) -> list[Point]:
+    """The points of one run's records.
+
+    `loss/mean` and `loss/sd` at each step, `final/loss` with `low` and `high` (95 % t interval) and `not ok` (how many
+    seeds). Where axes vary inside the run a name ends in their values (`loss/mean smoothing 0.1`), and
+    `final/loss by smoothing` is the final mean against the number of the axis value, in ascending order.
+    """
+    inside = [axis for axis in inside if axis in frame and frame[axis].nunique() > 1]
+    return [*_series(frame, inside), *_finals(frame, inside)]
+
+
+def _series(frame: pd.DataFrame, inside: list[str]) -> Iterator[Point]:
+    groups = list(_groups(frame, inside))
+    for suffix, rows in groups if len(groups) <= MOST_CURVES else []:
+        for metric, part in rows.groupby("metric", sort=False):
+            steps = np.sort(part["step"].unique())
+            if len(steps) < 2:
+                continue
+            kept = steps[np.unique(np.linspace(0, len(steps) - 1, min(MOST_POINTS, len(steps))).round().astype(int))]
+            part = part[part["step"].isin(kept)]
+            values = part["value"].where(part["status"] == "ok", np.nan)
+            table = values.groupby(part["step"]).agg([_mean, _sd])
+            name = _name(metric)
+            for step, mean, sd in zip(table.index, table["_mean"], table["_sd"], strict=True):
+                yield Point(f"{name}/mean{suffix}", float(mean), int(step))
+                yield Point(f"{name}/sd{suffix}", float(sd), int(step))
+
+
+def _mean(values: pd.Series) -> float:
+    return float(values.mean(skipna=False))
+
+
+def _sd(values: pd.Series) -> float:
+    return float(values.std(ddof=1, skipna=False)) if len(values) > 1 else 0.0
+
+
+def _finals(frame: pd.DataFrame, inside: list[str]) -> Iterator[Point]:
+    last = final_values(frame)
+    groups = list(_groups(last, inside))
+    for i, (suffix, rows) in enumerate(groups):
+        for metric, part in rows.groupby("metric", sort=False):
+            cell = summarise(part["value"].to_numpy(float), part["status"].tolist())
+            name = _name(metric)
+            if len(inside) == 1:
+                yield Point(f"final/{name} by {_name(inside[0])}", cell.mean, i)
+            if len(groups) > MOST_CURVES:
+                continue
+            yield Point(f"final/{name}{suffix}", cell.mean, 0)
+            if cell.n > 1:
+                yield Point(f"final/{name} low{suffix}", cell.low, 0)
+                yield Point(f"final/{name} high{suffix}", cell.high, 0)
+            yield Point(f"final/{name} not ok{suffix}", float(sum(cell.bad.values())), 0)
+
+
+def _groups(frame: pd.DataFrame, inside: list[str]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """(` smoothing 0.1`, its rows) for every setting inside the run, ascending; one without a name when there is none."""
+    if not inside:
+        yield "", frame
+        return
+    for values, rows in frame.groupby(inside, sort=True, dropna=False):
+        named = [f"{axis} {value}" for axis, value in zip(inside, values, strict=True)]
+        yield " " + _name(" ".join(named)), rows
+
+
+def _name(text: str) -> str:
+    """Only what MLflow allows in a name: letters, digits, `_ - . : /` and blanks."""
+    return re.sub(r"[^\w\-.:/ ]", "_", str(text))
+
+
+def finals_csv(frame: pd.DataFrame) -> str:
+    """Final values of all settings of a run: axes, metric, n, n_ok, mean, ci_low, ci_high."""
+    axes = axes_of(frame)
+    rows = []
+    for key, part in final_values(frame).groupby([*axes, "metric"], sort=False, dropna=False):
+        cell = summarise(part["value"].to_numpy(float), part["status"].tolist())
+        rows.append([*key, cell.n, cell.n - sum(cell.bad.values()), cell.mean, cell.low, cell.high])
+    columns = [*axes, "metric", "n", "n_ok", "mean", "ci_low", "ci_high"]
+    return pd.DataFrame(rows, columns=columns).to_csv(index=False, lineterminator="\n", float_format="%.10g")
