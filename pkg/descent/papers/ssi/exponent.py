@@ -1,0 +1,78 @@
+"""The sequence information exponent (E3): time to a fixed overlap against d, for the targets z_1, z_1 z_2, z_1 z_2 z_3.
+
+Student and target match, so E[yf] = m^k, whose first power k is the exponent. Every order, dimension and seed is a row
+of one batch. Beside the chains stands the flow's own escape time, whose slope is the yardstick: at these d both exceed
+the asymptotic exponents 1, 1 (with log^2 d) and 2.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from descent.job import Job, Variant
+from descent.papers.ssi import single
+from descent.papers.ssi.chains import Chain, simulate
+from descent.papers.ssi.flow import escape_time
+from descent.papers.ssi.links import product, product_slope
+from descent.papers.ssi.rows import add_times, column, plan_of, programs, slices
+from descent.records import Records
+from descent.run import Context
+
+TOKENS = 3
+
+
+class Constants(NamedTuple):
+    """kappa (R,) = lr/d; used (3, R): 1 for the tokens of the product."""
+
+    kappa: Tensor
+    used: Tensor
+
+
+def rate(variant: Variant) -> float:
+    """lr, falling with d as the order asks."""
+    p = variant.params
+    d = p["dimension"]
+    return p["rate"] / {"one": 1.0, "log": math.log(d), "root": math.sqrt(d)}[p["rate_decay"]]
+
+
+def run(job: Job, context: Context) -> Records:
+    records = Records()
+    for variant in job.variants:
+        if variant.method == "escape":
+            p = variant.params
+            time = escape_time(
+                p["order"],
+                p["start"] * p["dimension"] ** -0.5,
+                p["level"],
+                rate=rate(variant),
+                dimension=p["dimension"],
+            )
+            records.add(variant, "time", [time] * len(variant.seeds))
+    moving = [v for v in job.variants if v.method == "sgd"]
+    for group in programs(moving, lambda v: tuple(v.params[n] for n in ("steps", "block", "chunk", "noise"))):
+        _together(group, context, records)
+    return records
+
+
+def _together(variants: list[Variant], context: Context, records: Records) -> None:
+    device = context.device
+    used = torch.stack([column(variants, lambda v, j=j: v.params["order"] > j, device) for j in range(TOKENS)])
+    kappa = column(variants, lambda v: rate(v) / v.params["dimension"], device)
+    model = single.single_vector(
+        lambda z, c: product(z, c.used)[1], lambda s, y, c: product_slope(s, y, c.used), TOKENS, positional=False
+    )
+    chains = [
+        Chain(seed, (v.params["order"], v.params["dimension"]), TOKENS, v.params["dimension"])
+        for v in variants for seed in v.seeds
+    ]  # fmt: skip
+    start = column(variants, lambda v: v.params["start"] * v.params["dimension"] ** -0.5, device)
+    passages = simulate(
+        context, f"exponent-{variants[0].params['steps']}", model, chains, single.start(start), Constants(kappa, used),
+        plan_of(variants), threshold=column(variants, lambda v: v.params["level"], device),
+    )  # fmt: skip
+    for variant, rows in slices(variants):
+        add_times(records, variant, passages.time[rows])

@@ -1,0 +1,101 @@
+"""What tying the tokens' vectors gains: first passages of tied, plain and trace-attention students (E1, E1b, E2, E6, E9).
+
+All lengths and seeds of a method are one batch, padded to the longest. Tied and plain chains of a seed see the same
+sequences. The same module records curves where `points` asks for them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from descent.job import Job, Variant
+from descent.papers.ssi import plain, single
+from descent.papers.ssi.chains import Chain, Model, simulate
+from descent.papers.ssi.links import Sequence, coefficients, long_trace_slope, network_slope, padded, target_value
+from descent.papers.ssi.rows import add_times, column, curve_points, plan_of, programs, slices
+from descent.records import Records
+from descent.run import Context
+
+
+class Constants(NamedTuple):
+    """Row constants: kappa = lr/d (R,), and the network's."""
+
+    kappa: Tensor
+    on: Sequence
+
+
+def run(job: Job, context: Context) -> Records:
+    records = Records()
+    for group in programs(job.variants, _program):
+        _together(group, context, records)
+    return records
+
+
+def _program(variant: Variant) -> tuple:
+    p = variant.params
+    link = coefficients(p["target"], p["length"])[1]
+    # Softmax over the tokens knows no padding, so trace attention runs a length at a time.
+    length = p["length"] if variant.method == "trace" else 0
+    return variant.method, link, p["activation"], length, p["steps"], p["block"], p["chunk"], p["noise"], p["points"]
+
+
+def rate(variant: Variant) -> float:
+    """The learning rate of a variant: the plain network's may be scaled by its length."""
+    p = variant.params
+    factor = {"one": 1.0, "length": float(p["length"]), "root": p["length"] ** 0.5}[p["rate_scaling"]]
+    return p["rate"] * (factor if variant.method == "plain" else 1.0)
+
+
+def sequence(variants: list[Variant], tokens: int, device: torch.device) -> Sequence:
+    """The constants of `variants` on `tokens` padded tokens."""
+    weight, mask = [], []
+    for v in variants:
+        length = v.params["length"]
+        c = coefficients(v.params["target"], length)[0]
+        weight += [c + [0.0] * (tokens - length)] * len(v.seeds)
+        mask += [[1.0] * length + [0.0] * (tokens - length)] * len(v.seeds)
+    table = lambda rows: torch.tensor(rows, dtype=torch.float64).T.contiguous().to(device)  # noqa: E731
+    return Sequence(table(weight), column(variants, lambda v: v.params["length"] ** -0.5, device), table(mask))
+
+
+def model_of(variants: list[Variant], tokens: int) -> Model:
+    """The student of a program on `tokens` tokens."""
+    method, p = variants[0].method, variants[0].params
+    link, activation = coefficients(p["target"], p["length"])[1], p["activation"]
+    if method == "plain":
+        return plain.plain_network(tokens, link=link, activation=activation)
+    if method == "tied":
+        slope = lambda s, y, c: network_slope(s, y, c.on, activation) * c.on.mask  # noqa: E731
+    else:
+        slope = lambda s, y, c: long_trace_slope(s, y)  # noqa: E731
+    return single.single_vector(lambda z, c: target_value(z, c.on.weight, link), slope, tokens, positional=False)
+
+
+def _together(variants: list[Variant], context: Context, records: Records) -> None:
+    p, method, device = variants[0].params, variants[0].method, context.device
+    longest = max(v.params["length"] for v in variants)
+    tokens = longest if method == "trace" else padded(longest)
+    model, on = model_of(variants, tokens), sequence(variants, tokens, device)
+    start = column(variants, lambda v: v.params["start"] * v.params["dimension"] ** -0.5, device)
+    body = plain.start(start, on.mask) if method == "plain" else single.start(start)
+    plan = plan_of(variants)
+    chains = [
+        Chain(seed, (v.params["target"], v.params["length"], v.params["dimension"]), v.params["length"], v.params["dimension"])
+        for v in variants for seed in v.seeds
+    ]  # fmt: skip
+    unit = {"one": lambda v: 1.0, "root": lambda v: v.params["dimension"] ** -0.5}[p["level_unit"]]
+    curves = p["points"] > 0
+    passages = simulate(
+        context, "-".join(map(str, _program(variants[0]))), model, chains, body,
+        Constants(column(variants, lambda v: rate(v) / v.params["dimension"], device), on), plan,
+        threshold=column(variants, lambda v: v.params["level"] * unit(v), device),
+        measure=(lambda state: {"overlap": model.overlap(state)}) if curves else None,
+        at=curve_points(plan, p["points"]) if curves else (),
+    )  # fmt: skip
+    for variant, rows in slices(variants):
+        add_times(records, variant, passages.time[rows])
+        if passages.trace is not None:
+            records.add_trace(variant, passages.trace, rows)

@@ -1,0 +1,63 @@
+"""The law check (E0): the reduced simulator against the direct one, chains of independent noise, at two times."""
+
+from __future__ import annotations
+
+import torch
+
+from descent.iterate import iterate
+from descent.job import Job, Variant
+from descent.papers.ssi import single
+from descent.papers.ssi.chains import Chain, simulate
+from descent.papers.ssi.direct import Direct, Vectors
+from descent.papers.ssi.links import SIGNS, attention_slope, teacher_diagonal
+from descent.papers.ssi.rows import plan_of, slices
+from descent.papers.ssi.transition import attention_model, constants_of, teacher_of
+from descent.records import Records
+from descent.run import Context
+
+
+def run(job: Job, context: Context) -> Records:
+    records = Records()
+    for variant in job.variants:
+        trace = _direct(variant, context) if variant.method == "direct" else _reduced(variant, context)
+        for _, rows in slices([variant]):
+            records.add_trace(variant, trace, rows)
+    return records
+
+
+def _starts(variant: Variant, device: torch.device):
+    ones = torch.ones(len(variant.seeds), dtype=torch.float64)
+    return (ones * variant.params["start_m"]).to(device), (ones * variant.params["start_e"]).to(device)
+
+
+def _reduced(variant: Variant, context: Context):
+    p, device = variant.params, context.device
+    return simulate(
+        context, "reduced", attention_model([variant]), [Chain(seed, (), 2, p["dimension"]) for seed in variant.seeds],
+        single.start(*_starts(variant, device)), constants_of([variant], device), plan_of([variant]),
+        measure=single.overlaps, at=(p["at"], p["steps"]),
+    ).trace  # fmt: skip
+
+
+def _direct(variant: Variant, context: Context):
+    p, device = variant.params, context.device
+    teacher = teacher_of([variant], device)
+    signs = torch.tensor(SIGNS, dtype=torch.float64).to(device)
+    direct = Direct(
+        lambda s, z: attention_slope(s, teacher_diagonal(z, teacher)), signs, rate=p["rate"], dimension=p["dimension"]
+    )
+    shape = (2, p["dimension"])
+    block = 50  # of tokens: 400 chains x 50 steps x 120 numbers are 19 MB
+
+    def draw(k: int, count: int) -> torch.Tensor:
+        x = context.streams.normal("tokens", variant.seeds, (count, *shape), k)
+        return x.mul_(p["dimension"] ** -0.5).transpose(0, 1).contiguous()  # (count, S, 2, d)
+
+    def step(state: Vectors, x: torch.Tensor) -> Vectors:
+        return direct.step(state, x)
+
+    _, trace = iterate(
+        context, "direct", direct.start(*_starts(variant, device)), step, steps=p["steps"], block=block, draw=draw,
+        measure=direct.overlaps, at=(p["at"], p["steps"]),
+    )  # fmt: skip
+    return trace

@@ -1,0 +1,101 @@
+"""What this room declares: metrics, methods and experiments. Labels and texts only; no training module reads it."""
+
+from __future__ import annotations
+
+from descent.declare import ExperimentCard, MethodCard, Metric, Room
+from descent.papers.ssi.settings import SETTINGS
+
+METRICS = {
+    "m": Metric("", "Semantic overlap <w, w*>/d of the student with the teacher's direction (its size in E7).", "higher"),
+    "e": Metric("", "Positional overlap <w, p>/sqrt d of the student with the positional encoding (its size in E7).", "none"),
+    "overlap": Metric("", "Size of the overlap: |m|, for the plain network ||(m_1..m_L)||/sqrt L.", "higher", log=True),
+    "time": Metric("steps", "First step at which the overlap reaches its level; censored where it does not.", "lower", log=True),
+    "reached": Metric("", "1 where the level was reached, else 0.", "higher"),
+    "m_final": Metric("", "Mean of |m| over the last records of a run.", "none"),
+    "e_final": Metric("", "Mean of |e| over the last records of a run.", "none"),
+    "positional": Metric("", "1 where a run ends with |e| > |m|, else 0.", "none"),
+    "deviation": Metric("", "Root mean square distance of (m, e) to the population flow over the recorded times, a coordinate.", "lower", log=True),
+    "deviation_noise": Metric("", "The same to the flow with V-term.", "lower", log=True),
+    "omega_dynamics": Metric("", "omega at which R_ee = R_mm at the origin: where the steepest way out turns positional.", "none"),
+    "omega_global": Metric("", "omega at which R(1, 0) = R(0, 1): where the positional corner becomes the lower one.", "none"),
+    "curvature_m": Metric("", "R_mm at the origin over 1 - omega.", "none"),
+    "curvature_e_0": Metric("", "R_ee at the origin at omega = 0.", "none"),
+    "curvature_e_1": Metric("", "R_ee at the origin at omega = 1.", "none"),
+    "step_cpu_seconds": Metric("s", "CPU time of the measured steps.", "lower"),
+    "step_wall_seconds": Metric("s", "Wall time of the measured steps.", "lower"),
+}  # fmt: skip
+
+METHODS = {
+    "sgd": MethodCard(
+        "SGD, reduced", "headline",
+        "The exact reduced simulator of SGD on one vector: the law of the d-dimensional chain in a few numbers a step.",
+        "derived", ("dimension", "rate"),
+    ),
+    "tied": MethodCard(
+        "tied network", "headline", "sigma(L^-1/2 sum_l <w, x_l>): one vector for all tokens, as attention has.", "code",
+        ("dimension", "rate", "rate_scaling"),
+    ),
+    "plain": MethodCard(
+        "plain network", "rival", "sigma(L^-1/2 sum_l <w_l, x_l>): a vector a token, rescaled as one.", "code",
+        ("dimension", "rate", "rate_scaling"),
+    ),
+    "trace": MethodCard(
+        "trace attention", "headline", "L^-1/2 tr softmax(s s^T): attention read out by its trace, on L tokens.", "code",
+        ("dimension", "rate", "rate_scaling"),
+    ),
+    "attention_pe": MethodCard(
+        "trace attention with PE", "headline", "Trace attention on two tokens with the opposite positional encoding.", "code",
+        ("dimension", "rate"),
+    ),
+    "attention": MethodCard(
+        "trace attention without PE", "control", "Trace attention on two tokens that do not know their positions.", "code",
+        ("dimension", "rate"),
+    ),
+    "direct": MethodCard(
+        "SGD, d-dimensional", "baseline", "The chain in R^d, tokens and all, with slopes in closed form.", "code",
+        ("dimension", "rate"),
+    ),
+    "autograd": MethodCard(
+        "SGD, d-dimensional, autograd", "baseline", "The chain in R^d with gradients by autograd, as the official code.", "code",
+        ("dimension", "rate"),
+    ),
+    "flow": MethodCard("population flow", "baseline", "Gradient flow of the population loss on the sphere.", "derived"),
+    "flow_noise": MethodCard(
+        "flow with V-term", "baseline", "The flow with the pull -(lr/2) E|a|^2 (m, e) that fresh noise exerts.", "derived", ("rate",),
+    ),
+    "escape": MethodCard(
+        "escape time of the flow", "baseline", "The time of the flow from its start to the level, an integral in closed form.",
+        "derived", ("dimension", "rate"),
+    ),
+    "landscape": MethodCard("population loss", "baseline", "The population loss R(e, m) by quadrature.", "derived"),
+}  # fmt: skip
+
+LOOP = ("steps", "block", "chunk", "noise")
+GAIN = (*LOOP, "points", "length", "target", "activation", "start", "level", "level_unit")
+PAIR = ("start_m", "start_e", "omega", "width", "loss")
+
+ROOM = Room(
+    metrics=METRICS,
+    methods=METHODS,
+    experiments={
+        "law": ExperimentCard("descent.papers.ssi.law", (*LOOP, *PAIR, "at")),
+        **{name: ExperimentCard("descent.papers.ssi.gain", GAIN) for name in
+           ("gain", "single", "quadratic", "curves", "collapse", "null", "square")},
+        "exponent": ExperimentCard(
+            "descent.papers.ssi.exponent", (*LOOP, "order", "rate_decay", "start", "level")
+        ),
+        "transition": ExperimentCard(
+            "descent.papers.ssi.transition", (*LOOP, "omega", "width", "loss", "begin", "records", "tail")
+        ),
+        "trajectory": ExperimentCard(
+            "descent.papers.ssi.trajectory", ("block", "chunk", "noise", *PAIR, "time", "records")
+        ),
+        "equations": ExperimentCard(
+            "descent.papers.ssi.equations", ("start_m", "start_e", "omega", "width", "time", "records", "nodes")
+        ),
+        "encoding": ExperimentCard("descent.papers.ssi.encoding", (*LOOP, "start", "points")),
+        "phase": ExperimentCard("descent.papers.ssi.phase", ("width", "nodes", "overlaps", "cells")),
+        "cost": ExperimentCard("descent.papers.ssi.cost", ("omega", "width", "loss", "chains", "chunk", "repeats")),
+    },
+    settings=SETTINGS,
+)  # fmt: skip
