@@ -15,6 +15,7 @@ from torch import Tensor
 
 from descent.counter import normals, signs, subkey, words
 from descent.curvature import difference_traces, hutchinson
+from descent.errors import SettingError
 from descent.flatten import Layout
 from descent.iterate import iterate
 from descent.job import Job, Variant
@@ -70,7 +71,7 @@ def _fine_tune(model: Model, start: Tensor, variant: Variant, context: Context, 
             **traces(model, state.x, key, probes, p["directions"], p["delta"]),
         }
 
-    points = [int(t) for t in p["measured"].split(",") if int(t) <= p["steps"]]
+    points = {t for t in measured(p["measured"]) if t <= p["steps"]}
     state = State(start, torch.zeros((), dtype=torch.int64, device=context.device))
     if 0 in points:
         # The start's estimate is the noisiest of all, and both methods share it: more probes.
@@ -79,7 +80,7 @@ def _fine_tune(model: Model, start: Tensor, variant: Variant, context: Context, 
     step, draw = _method(model, variant, context)
     _, trace = iterate(
         context, variant.key, state, lambda s, noise: State(step(s.x, noise), s.step + 1),
-        steps=p["steps"], block=p["block"], draw=draw, measure=measure, at=set(points) - {0},
+        steps=p["steps"], block=p["block"], draw=draw, measure=measure, at=points - {0},
     )  # fmt: skip
     for metric, value in trace.values.items():
         records.add(variant, metric, value, step=trace.steps)
@@ -104,7 +105,7 @@ def _method(model: Model, variant: Variant, context: Context) -> tuple[Callable,
         check("gd", SETTINGS, step_size=p["step_size"])
 
         def descend(x: Tensor, direction: Direction) -> Tensor:
-            return x.sub_(model.gradient(x, direction.batch), alpha=p["step_size"])
+            return x.sub_(clipped(model.gradient(x, direction.batch), p["clip_norm"]), alpha=p["step_size"])
 
         return descend, lambda k, count: Direction(None, batches.draw(k * p["block"], count))
     tuning = {"step_size": p["step_size"], "smoothing": p["smoothing"]}
@@ -123,6 +124,27 @@ def _method(model: Model, variant: Variant, context: Context) -> tuple[Callable,
         return Direction(u.transpose(0, 1), batches.draw(k * p["block"], count))
 
     return buffered(model.loss, **tuning), draw_normals
+
+
+def clipped(gradient: Tensor, longest: float) -> Tensor:
+    """(R, d), each row scaled down to the length `longest` if it is longer; 0: as it is."""
+    if longest == 0:
+        return gradient
+    return gradient * (longest / (gradient.norm(dim=1, keepdim=True) + 1e-6)).clamp(max=1)
+
+
+def measured(text: str) -> set[int]:
+    """`0,50,100:300:50` -> {0, 50, 100, 150, 200, 250, 300}. Raises SettingError."""
+    points: set[int] = set()
+    for part in text.split(","):
+        try:
+            first, last, distance = (int(n) for n in (part.split(":") if ":" in part else (part, part, 1)))
+            points |= set(range(first, last + 1, distance))
+        except ValueError:
+            raise SettingError(
+                f"language: `measured` must hold numbers and first:last:distance, separated by commas, got {part.strip()!r}"
+            ) from None
+    return points
 
 
 class Batches(NamedTuple):

@@ -48,8 +48,18 @@ METHODS = {
 
 COMMON = ("steps", "block", "points")
 TEXT = ("encoder", "task", "shots", "tests", "tokens", "data_seed", "text_dir", "checkpoint_dir")
-TUNED = ("steps", "block", "measured", "encoder", "checkpoint_dir", "batch", "micro_batch")
-ESTIMATES = ("probes", "first_probes", "directions", "delta")
+LANGUAGE = (
+    "steps",
+    "block",
+    "measured",
+    "encoder",
+    "checkpoint_dir",
+    "batch",
+    "micro_batch",
+    "clip_norm",
+    "regenerate",
+)
+LANGUAGE += ("probes", "first_probes", "directions", "delta")
 CONVEX = (*COMMON, "model", "data", "features", "rows", "path", "layout", "dense_until", "final_points")
 
 ROOM = Room(
@@ -62,7 +72,9 @@ ROOM = Room(
         "grid": ExperimentCard("descent.papers.zoflat.convex", (*CONVEX, "step_factor", "smoothing_factor")),
         "explicit": ExperimentCard("descent.papers.zoflat.convex", CONVEX),
         "encode": ExperimentCard("descent.papers.zoflat.encode", TEXT),
-        "language": ExperimentCard("descent.papers.zoflat.language", (*TUNED, *ESTIMATES, "regenerate")),
+        "language": ExperimentCard("descent.papers.zoflat.language", LANGUAGE),
+        "prompts": ExperimentCard("descent.papers.zoflat.encode", TEXT),
+        "tasks": ExperimentCard("descent.papers.zoflat.language", LANGUAGE),
     },
     settings=SETTINGS,
 )
