@@ -123,8 +123,8 @@ def run(case: Case, device: str, needs: dict[str, Need]) -> Seen:
         if sim is not None:
             with sim.phase(phase):
                 yield
-        elif device == "cuda" and phase in ("step", "handover") and not case.card.syncs_per_step:
-            torch.cuda.set_sync_debug_mode("error" if phase == "step" else "default")
+        elif device == "cuda" and phase in ("step", "measure") and not case.card.syncs_per_step:
+            torch.cuda.set_sync_debug_mode("error")
             try:
                 yield
             finally:

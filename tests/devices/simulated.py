@@ -88,7 +88,7 @@ class SimTensor(torch.Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
-        return _dispatch(func, args, kwargs or {}, _active[-1] if _active else None)
+        return _dispatch(func, args, kwargs or {}, _active[-1])
 
     # PyTorch refuses these two for subclasses; on a real device both are copies to the host.
     def tolist(self):
@@ -134,9 +134,12 @@ class Accelerator(TorchDispatchMode):
         finally:
             self._phase = outer
 
+    def see_host(self, func, out) -> None:
+        """An operation on the host. Outside of phases it may do as it likes."""
+        if self._phase and any(x.dim() and x.device.type == "cpu" for x in _tensors([out], [])):
+            self.see("host", func)
+
     def see(self, kind: str, func) -> None:
-        if kind == "host" and not self._phase:
-            return  # where nothing is declared to be a loop, the host may do as it likes
         self.events.append(Event(kind, str(func), self._phase, _where()))
 
     def select(self, kind: str | None = None, phase: str | None = None) -> list[Event]:
@@ -151,7 +154,16 @@ class Accelerator(TorchDispatchMode):
         return "\n".join(lines[:most] + ([f"and {len(lines) - most} more"] if len(lines) > most else []))
 
 
-_active: list[Accelerator] = []
+class _Nobody:
+    """Watches what happens to tensors that outlive their `with`."""
+
+    def see(self, *event):
+        pass
+
+    see_host = see
+
+
+_active: list = [_Nobody()]
 
 
 def _where() -> str:
@@ -180,6 +192,15 @@ def _map(f, x):
     return type(x)(_map(f, y) for y in x) if type(x) in (list, tuple) else x
 
 
+def _tensors(values, found: list) -> list:
+    for x in values:
+        if isinstance(x, torch.Tensor):
+            found.append(x)
+        elif type(x) in (list, tuple):
+            _tensors(x, found)
+    return found
+
+
 @cache
 def _facts(func) -> frozenset:
     tags, name = func.tags, func.overloadpacket.__name__
@@ -194,20 +215,19 @@ def _facts(func) -> frozenset:
 
 
 def _dispatch(func, args, kwargs, watch):
-    tensors: list[torch.Tensor] = []
-    _map(tensors.append, args)
-    _map(tensors.append, tuple(kwargs.values()))
+    tensors = _tensors(args, [])
+    if kwargs:
+        _tensors(kwargs.values(), tensors)
     sims = [x for x in tensors if type(x) is SimTensor]
     to_sim = _on_sim(kwargs.get("device"))
-    see = watch.see if watch is not None else (lambda kind, func: None)
     if func is aten._to_copy.default:
-        return _to_copy(func, args, kwargs, see)
+        return _to_copy(func, args, kwargs, watch)
     if func in (aten.copy_.default, aten._copy_from.default):
         target, source = args[:2] if func is aten.copy_.default else args[1::-1]
-        return _copy(func, target, source, see)
+        return _copy(func, target, source, watch)
     if not sims and not to_sim:
         out = func(*args, **kwargs)
-        _map(lambda x: see("host", func) if x.dim() and x.device.type == "cpu" else None, out)
+        watch.see_host(func, out)
         return out
     for x in tensors:
         if type(x) is not SimTensor and x.dim():
@@ -225,7 +245,7 @@ def _dispatch(func, args, kwargs, watch):
         kwargs = {**kwargs, "device": torch.device("cpu")}
     out = func(*_map(_unwrap, args), **{name: _map(_unwrap, x) for name, x in kwargs.items()})
     if _reads_back(facts, args, kwargs):
-        see("sync", func)
+        watch.see("sync", func)
     if "in-place view" in facts:
         with no_dispatch():  # squeeze_, t_ and the like: the wrapper's own shape follows
             func(*args, **kwargs)
@@ -256,24 +276,24 @@ def _idle_dropout(func, args) -> bool:
     return func.overloadpacket is aten.native_dropout and (args[1] == 0 or args[2] is False)
 
 
-def _to_copy(func, args, kwargs, see):
+def _to_copy(func, args, kwargs, watch):
     source = args[0]
     if not isinstance(source, torch.Tensor):  # vmap converts a plain number so
         return func(source, **kwargs)
     to_sim = _on_sim(kwargs.get("device", source.device))
     out = func(_unwrap(source), **{**kwargs, "device": torch.device("cpu")})
     if to_sim != isinstance(source, SimTensor):
-        see("upload" if to_sim else "sync", func)
-    elif not to_sim and out.dim():
-        see("host", func)
+        watch.see("upload" if to_sim else "sync", func)
+    elif not to_sim:
+        watch.see_host(func, out)
     return SimTensor(out) if to_sim else out
 
 
-def _copy(func, target, source, see):
+def _copy(func, target, source, watch):
     if isinstance(target, SimTensor) != isinstance(source, SimTensor):
-        see("sync" if isinstance(source, SimTensor) else "upload", func)
-    elif not isinstance(target, SimTensor) and target.dim():
-        see("host", func)
+        watch.see("sync" if isinstance(source, SimTensor) else "upload", func)
+    elif not isinstance(target, SimTensor):
+        watch.see_host(func, target)
     _unwrap(target).copy_(_unwrap(source))
     return target
 
@@ -291,7 +311,7 @@ def _register() -> torch.library.Library:
         return SimTensor(torch.empty_strided(size, stride, dtype=dtype, **cpu))
 
     def copy_from(source, target, non_blocking=False):
-        return _dispatch(aten.copy_.default, (target, source), {}, _active[-1] if _active else None)
+        return _dispatch(aten.copy_.default, (target, source), {}, _active[-1])
 
     library.impl("empty.memory_format", empty, "PrivateUse1")
     library.impl("empty_strided", empty_strided, "PrivateUse1")

@@ -4,6 +4,7 @@ The workflow here has the study's two training rules by name; test_study.py take
 """
 
 import re
+import signal
 
 import pytest
 import yaml
@@ -168,3 +169,17 @@ def test_a_partition_that_does_not_exist_is_named(tmp_path_factory):
     )
     assert code == 1 and not cluster.jobs()
     assert "invalid partition specified: nowhere" in output
+
+
+def test_ctrl_c_cancels_the_jobs(tmp_path_factory):
+    home, cluster = _cluster(tmp_path_factory)
+    cluster.env["FAKE_SLURM_PATIENCE"] = "0"  # the plugin forgets its jobs while it waits for squeue
+    try:
+        process = cluster.start(home / "work", "--config", "names=cancelled")
+        wait_for((home / "work" / "cancelled.started").exists)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=100)
+        assert process.returncode != 0
+        assert [job["state"] for job in cluster.jobs().values()] == ["CANCELLED"], output
+    finally:
+        cluster.close()
