@@ -286,9 +286,10 @@ def test_a_scale_that_does_not_test_the_claim():
 
 
 def test_smoke_gives_no_verdict_whatever_is_recorded():
-    for result in judge(PAPER, frames(toy(), svm()), scale="smoke"):
-        assert result.verdict == "smoke"
-        assert {c.outcome for c in result.checks} == {"smoke"}
+    results = {r.claim: r for r in judge(PAPER, frames(toy(), svm()), scale="smoke", missing={"lm": "no checkpoint"})}
+    for name in ("c1", "c2", "c3", "x1"):
+        assert results[name].verdict == "smoke" and {c.outcome for c in results[name].checks} == {"smoke"}
+    assert (results["c6"].verdict, results["c6"].reason) == ("not run", "no checkpoint")
 
 
 def test_a_report_only_claim_is_reported_and_matches_losses():

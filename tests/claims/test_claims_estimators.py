@@ -343,6 +343,14 @@ def test_a_family_is_corrected_across_checks_and_instances():
     assert "Holm over 3 tests" in got[0].reason
 
 
+def test_a_vector_brings_all_its_p_values_into_the_family():
+    table = {k: X - X.mean() + shift for k, shift in ((1, 0.5), (2, 0.25), (3, 0.2))}
+    got = along(table, {"mean": "t"}, {"p_below": 0.05}, family={"name": "f", "method": "bonferroni"})
+    raw = [stats.ttest_1samp(v, 0).pvalue for v in table.values()]
+    assert got.outcome == "undecided" and got.p_adjusted == pytest.approx(3 * got.p_value)
+    assert 3 * max(raw) > 0.05 and got.p_value == pytest.approx(next(p for p in raw if 3 * p >= 0.05))
+
+
 @pytest.mark.parametrize(
     ("canaries", "guesses", "correct", "delta", "bound"),
     [
@@ -508,3 +516,67 @@ def test_curves_without_spread_or_units(estimator):
 def test_the_order_and_the_names_of_units_change_nothing(order, estimator):
     predicate = predicate_for(estimator)
     assert estimated(X, estimator, predicate) == estimated(X[list(order)], estimator, predicate)
+
+
+UNITS = st.lists(
+    st.tuples(
+        st.sampled_from([-2.0, -1.0, 0.0, 0.5, 1.0, 1.0, 3.7, 1e120]),
+        st.sampled_from(["ok"] * 6 + ["censored", "diverged", "undefined"]),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(UNITS, UNITS, st.sampled_from([*ONE_SAMPLE, *TWO_SAMPLE]))
+def test_whatever_is_recorded_gives_an_outcome_and_never_nan(first, second, estimator):
+    def column(units, method):
+        values = [v if s == "ok" else np.nan for v, s in units]
+        return rows("x", "v", values, method=method, status=[s for _, s in units])
+
+    records = frames(column(first, "a"), column(second, "b"))
+    if estimator in TWO_SAMPLE:
+        values = {"a": operand(method="a"), "b": operand(method="b")}
+    else:
+        values = {"a": operand(method="a", substitute={"undefined": 7})}
+    few = {"resamples": 200} if "bootstrap" in estimator.values() else {}
+    body = {"values": values, "estimator": {**estimator, **few}, "predicate": predicate_for(estimator)}
+    got = no_nan(checked(body, records))
+    assert got.outcome in ("holds", "fails", "undecided") and got.reason and "nan" not in got.reason
+    if min(len(first), len(second)) < 5 and estimator in TWO_SAMPLE:
+        assert got.outcome == "undecided"
+
+
+CURVES = [
+    ({"spearman": "pooled"}, None),
+    ({"slope": "ols"}, None),
+    ({"logistic50": "bootstrap", "resamples": 200}, None),
+    ({"logistic50": "delta"}, None),
+    ({"functional": "bootstrap", "of": "median", "paired": False, "resamples": 200}, "slope(log(k), log(v))"),
+    ({"functional": "bootstrap", "eligible": 0.5, "resamples": 200}, "max(v) / min(v)"),
+    ({"mean": "t"}, "spearman(k, v)"),
+    ({"median": "order"}, None),
+]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(UNITS, min_size=2, max_size=4), st.sampled_from(CURVES), st.sampled_from(["interval", "estimate", "best"])
+)
+def test_whatever_is_recorded_along_settings_gives_an_outcome(settings_, kind, on):
+    estimator, statistic = kind
+    binary = "logistic50" in estimator
+    parts = [
+        rows("x", "v", [(float(v > 0) if binary else v) if s == "ok" else np.nan for v, s in units], k=k,
+             status=[s for _, s in units])
+        for k, units in enumerate(settings_, start=1)
+    ]  # fmt: skip
+    body = {"values": {"v": operand(across={"k": list(range(1, len(parts) + 1))})}, "estimator": estimator}
+    body |= {"statistic": statistic} if statistic else {}
+    vector = statistic is None and "median" in estimator
+    body["predicate"] = {"ordered": "ascending", "on": "estimate"} if on == "best" and vector else {"above": 0.5}
+    if on == "estimate":
+        body["predicate"]["on"] = "estimate"
+    got = no_nan(checked(body, frames(*parts)))
+    assert got.outcome in ("holds", "fails", "undecided") and "nan" not in got.reason

@@ -46,6 +46,8 @@ WRONG = [
     (check(values={"v": operand(across={"k": [1, 1]})}), "across.k lists a value twice"),
     (check(values={"v": operand(across={"k": 3})}), "across.k must be the list of values along this axis, got 3"),
     (check(values={"v": operand(across={"k": [1]}, where={"k": 1})}), "across.k is fixed as well; give it once"),
+    (check(values={"v": operand(across={"v": [1, 2]})}), "across.v is the name of an operand as well; rename the operand"),
+    (check(values={"v": operand(where={"eps": "1e-4"})}), "where.eps is text, '1e-4', since YAML wants a point"),
     (check(values={"v": operand(substitute={"divergd": 1})}), "substitute.divergd is not a key here (did you mean `diverged`?)"),
     (check(values={"v": operand(smooth={"span": 100})}), "smooth.of is missing"),
     (check(values={"v": operand(pool="avg")}), "pool must be mean, median"),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from descent.claims.estimate import Estimate, counted, finite, generator, spoilt, too_few, withheld
+from descent.claims.estimate import Estimate, counted, finite, generator, quantity, spoilt, too_few, withheld
 from descent.claims.expression import ExpressionError
 from descent.claims.functional import percentiles
 from descent.claims.kinds import MIN_BOOTSTRAP
@@ -20,6 +20,7 @@ from descent.claims.table import Sample, Table
 from descent.errors import ConfigError
 
 RIDGE = 1e-6  # holds the logistic fit finite when the outcomes are separated; moves the 50 % point by less than 1e-5
+FLAT = 1e-9  # a slope, in standard deviations of the settings, that is none
 EXACT_POINTS = 8
 
 
@@ -36,7 +37,7 @@ def estimate(kind: str, variety: str, table: Table, options: Mapping[str, Any], 
     )
     what = {"spearman": "the rank correlation", "slope": "the slope", "logistic50": "the 50 % point"}[kind]
     result = replace(counted(pooled, what), units=None, n=smallest.n, level=options.get("level"),
-                     what=f"{what} over {len(columns)} settings of {smallest.n} {smallest.noun}")  # fmt: skip
+                     what=f"{what} over {len(columns)} settings of {quantity(smallest)}")  # fmt: skip
     if why := spoilt(pooled, ranks=kind == "spearman"):
         return withheld(result, f"{why}, so the curve is undecided")
     if why := too_few(smallest.n, smallest.noun):
@@ -126,9 +127,11 @@ def _logistic50(result, x, columns, variety, options, key, path) -> Estimate:
     centre, width = x.mean(), x.std()
     z = (x - centre) / width
     a, b, information = _logistic(z, hits, size)
-    point = centre - width * a / b
-    if hits.sum() in (0, size.sum()) or not np.isfinite(point[0]):
+    if hits.sum() in (0, size.sum()):
         return withheld(result, "all outcomes are equal, so no curve crosses 50 %")
+    if abs(b[0]) < FLAT:
+        return withheld(result, "the outcomes do not change along the settings, so no curve crosses 50 %")
+    point = centre - width * a / b
     result = replace(result, value=finite(point[0]))
     if variety == "delta":
         covariance = np.linalg.inv(information[0])
@@ -143,7 +146,7 @@ def _logistic50(result, x, columns, variety, options, key, path) -> Estimate:
     )
     a, b, _ = _logistic(z, draws.astype(float), size)
     with np.errstate(all="ignore"):
-        points = np.where(np.abs(b) > 1e-9, centre - width * a / b, np.nan)
+        points = np.where(np.abs(b) > FLAT, centre - width * a / b, np.nan)
     points[(draws.sum(1) == 0) | (draws.sum(1) == size.sum())] = np.nan
     low, high = percentiles(points, options["level"])
     return replace(result, low=low, high=high)

@@ -70,7 +70,10 @@ def spoilt(sample: Sample, *, ranks: bool) -> str:
 
 def too_few(n: int, noun: str, least: int = MIN_UNITS, what: str = "a verdict") -> str:
     """Why n units decide nothing, or ""."""
-    return "" if n >= least else f"{n} {noun} are too few: {what} needs {least}"
+    if n >= least:
+        return ""
+    one = n == 1 and noun.endswith("s")
+    return f"{n} {noun[:-1] if one else noun} {'is' if one else 'are'} too few: {what} needs {least}"
 
 
 def finite(number: float) -> float | None:

@@ -213,7 +213,8 @@ def _welch(first: Sample, second: Sample, kind: str, options: Mapping[str, Any])
     if np.ptp(first.value) == 0 and np.ptp(second.value) == 0:
         result, error, df = replace(result, low=d, high=d, p=1.0, p_reverse=1.0), 0.0, 1.0
     else:
-        df = (a + b) ** 2 / (a**2 / (first.n - 1) + b**2 / (second.n - 1))
+        share = a / (a + b)
+        df = 1 / (share**2 / (first.n - 1) + (1 - share) ** 2 / (second.n - 1))
         half = float(special.stdtrit(df, 0.5 + level / 2)) * error
         p, reverse = p_of_t(d / error, df, options.get("alternative", "two_sided"))
         result = replace(result, low=d - half, high=d + half, p=p, p_reverse=reverse)

@@ -97,6 +97,8 @@ def statistic(
     rank = np.concatenate([column.rank for column in columns], axis=1)
     if among is not None:
         keep = _spread(_evaluate(among, cells, axes, path), u)
+        if keep.value.shape[1] > 1:
+            raise ConfigError(f"{path}.among compares vectors; reduce them to one truth a unit (max, min, mean, ...)")
         unknown = keep.rank[:, 0] != OK
         rank[unknown] = np.maximum(rank[unknown], keep.rank[unknown, :1])
         value[unknown] = np.nan

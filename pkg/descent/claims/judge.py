@@ -39,7 +39,7 @@ class _Evaluated:
     table: Table | None
     missing: str = ""
     untested: bool = False
-    adjusted: tuple[float, float, str] | None = None
+    adjusted: list[tuple[float, float, str]] | None = None  # one for each of the parts
     decision: Decision | None = None
 
     @property
@@ -91,7 +91,7 @@ def _judge(slug: str, claim: Claim, source: Records, scale: str, where: str) -> 
         reason = claim.elsewhere or f"tested at scale {' and '.join(claim.scales)} only"
         return _result(slug, claim, scale, "not run", reason, ())
     evaluated = _evaluate(slug, claim, source, scale, where)
-    if scale == SMOKE:
+    if scale == SMOKE and not all(e.missing for e in evaluated):
         reason = "a smoke run walks the code, it decides nothing"
         return _result(slug, claim, scale, SMOKE, reason, [_check_result(e, smoke=True) for e in evaluated])
     checks = [_check_result(e) for e in evaluated]
@@ -126,18 +126,20 @@ def _evaluate(slug: str, claim: Claim, source: Records, scale: str, where: str) 
 
 
 def _correct(evaluated: list[_Evaluated]) -> None:
-    """P-values of a family corrected together. A member without one counts as p = 1: it does not make the others easier."""
+    """P-values of a family corrected together. One that does not exist counts as 1: it makes the others no easier."""
     families: dict[str, list[_Evaluated]] = {}
     for item in evaluated:
         if item.instance.family is not None and item.parts:
             families.setdefault(item.instance.family.name, []).append(item)
     for members in families.values():
         method = members[0].instance.family.method
-        p = [_or_one(item.parts[0].p) for item in members]
-        reverse = [_or_one(item.parts[0].p_reverse) for item in members]
-        how = f"{method.capitalize()} over {len(members)} tests"
-        for item, one, other in zip(members, METHODS[method](p), METHODS[method](reverse), strict=True):
-            item.adjusted = (one, other, how)
+        parts = [part for item in members for part in item.parts]
+        p = METHODS[method]([_or_one(part.p) for part in parts])
+        reverse = METHODS[method]([_or_one(part.p_reverse) for part in parts])
+        corrected = iter(zip(p, reverse, strict=True))
+        how = f"{method.capitalize()} over {len(parts)} tests"
+        for item in members:
+            item.adjusted = [(*next(corrected), how) for _ in item.parts]
 
 
 def _or_one(p: float | None) -> float:
@@ -231,13 +233,14 @@ def _check_result(item: _Evaluated, smoke: bool = False) -> CheckResult:
     if item.missing:
         return replace(base, outcome=SMOKE if smoke else "missing", reason=item.missing)
     part = (item.decision and item.decision.part) or item.parts[0]
+    position = next(i for i, other in enumerate(item.parts) if other is part)
     outcome = SMOKE if smoke else _WORDS[item.decision.outcome] if item.decision else "reported"
     reason = item.decision.reason if item.decision else part.why
     if item.decision and item.decision.outcome is None and part.why and part.why not in reason:
         reason = f"{reason}; {part.why}"
     return replace(
         base, outcome=outcome, reason="" if smoke else reason, estimate=part.value, ci_low=part.low, ci_high=part.high,
-        p_value=part.p, p_adjusted=item.adjusted[0] if item.adjusted and part.p is not None else None, n=part.n,
+        p_value=part.p, p_adjusted=item.adjusted[position][0] if item.adjusted and part.p is not None else None, n=part.n,
         n_ok=part.n_ok, n_censored=part.n_censored, n_diverged=part.n_diverged, n_undefined=part.n_undefined,
     )  # fmt: skip
 

@@ -164,6 +164,11 @@ def _instance(raw: Mapping[str, Any], cell: Mapping[str, Any], path: str, faults
             faults.add(
                 f"{path}.values.{name}", "must be named by letters, digits and underscores, and not as a function"
             )
+        for axis in values[name].across:
+            if axis in values:
+                faults.add(
+                    f"{path}.values.{name}.across.{axis}", "is the name of an operand as well; rename the operand"
+                )
     _thresholds_know_their_operands(values, path, faults)
     known = _known_names(values)
     among = _expression(raw.get("among"), f"{path}.among", known, faults, condition=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from descent.claims.table import RANKS
 OPERAND_KEYS = (
     "experiment", "method", "where", "metric", "unit", "at", "smooth", "across", "pool", "is", "substitute",
 )  # fmt: skip
+_EXPONENT = re.compile(r"[+-]?\d+[eE][+-]?\d+\Z")
 _WINDOW = ("from", "to", "every", "reduce", "weights")
 _CROSSING = ("watch", "give", "never", "from", "to")
 _FIT = ("fit", "between", "above", "last", "from", "to", "give")
@@ -33,6 +35,8 @@ def read_operand(raw: Any, path: str, faults: Faults, unit: Any) -> Operand:
     where = faults.mapping(raw.get("where", {}), f"{path}.where")
     if "method" in where and "method" in raw:
         faults.add(f"{path}.where.method", "is given twice: `method` stands beside it")
+    for axis, value in where.items():
+        _no_number_as_text(value, f"{path}.where.{axis}", faults)
     across = _across(raw.get("across", {}), f"{path}.across", faults)
     for axis in across:
         if axis in where or (axis == "method" and "method" in raw):
@@ -87,8 +91,15 @@ def _across(raw: Any, path: str, faults: Faults) -> dict[str, tuple]:
         elif len({repr(value) for value in values}) < len(values):
             faults.add(f"{path}.{axis}", f"lists a value twice: {values!r}")
         else:
+            _no_number_as_text(values, f"{path}.{axis}", faults)
             across[str(axis)] = tuple(values)
     return across
+
+
+def _no_number_as_text(values: Any, path: str, faults: Faults) -> None:
+    for value in values if isinstance(values, list) else [values]:
+        if isinstance(value, str) and _EXPONENT.match(value):
+            faults.add(path, f"is text, {value!r}, since YAML wants a point in such a number: write 1.0e-4, not 1e-4")
 
 
 def _smooth(raw: Any, path: str, faults: Faults) -> Smooth | None:

@@ -66,12 +66,15 @@ def threshold(predicate: Predicate | None) -> str:
 
 
 def decide(
-    predicate: Predicate, parts: Sequence[Estimate], table: Table | None, adjusted: tuple[float, float, str] | None
+    predicate: Predicate,
+    parts: Sequence[Estimate],
+    table: Table | None,
+    adjusted: Sequence[tuple[float, float, str]] | None = None,
 ) -> Decision:
     """The outcome of a predicate.
 
-    parts: one Estimate a label. table: the per-unit statistic behind them. adjusted: (p, p of the opposite, how it was
-    corrected) where the check belongs to a family.
+    parts: one Estimate a label. table: the per-unit statistic behind them. adjusted: for each part (p, p of the opposite,
+    how they were corrected) where the check belongs to a family.
     """
     vector = [c for c in predicate.conditions if c.word in ("ordered", "best")]
     scalar = tuple(c for c in predicate.conditions if c not in vector)
@@ -79,7 +82,8 @@ def decide(
     if predicate.on in ("every_unit", "fraction") or (parts[0].exact and predicate.on == "interval"):
         return _every_unit(predicate, parts, table)
     if predicate.on == "p":
-        decisions += [_on_p(c, part, adjusted) for part in parts for c in scalar]
+        corrected = adjusted or [None] * len(parts)
+        decisions += [_on_p(c, part, p) for part, p in zip(parts, corrected, strict=True) for c in scalar]
     elif scalar:
         decisions += [_on_ends(predicate.on, c, part) for part in parts for c in scalar]
     decisions += [_on_vector(c, predicate, parts) for c in vector]

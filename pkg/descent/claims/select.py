@@ -191,6 +191,8 @@ def _equal(column: pd.Series, value: Any) -> np.ndarray:
     if number:  # a column of mixed kinds
         same = [isinstance(v, (int, float)) and not isinstance(v, bool) and v == value for v in column]
         return np.array(same, bool) | (column.astype(str) == str(value)).to_numpy(bool)
+    if isinstance(value, str) and isinstance(column.dtype, (pd.StringDtype, pd.CategoricalDtype)):
+        return (column == value).fillna(False).to_numpy(bool)
     return (column.astype(str) == str(value)).to_numpy(bool)
 
 
