@@ -26,7 +26,7 @@ from descent.papers.gmfg.instances import (
     players_norm,
     slope_norm,
 )
-from descent.papers.gmfg.intercept import response
+from descent.papers.gmfg.intercept import affine_gradient
 from descent.papers.gmfg.policy_gradient import Policy, started
 from descent.streams import Streams
 from gmfg_reference import Reference, matrix_game
@@ -156,7 +156,9 @@ def test_negative_control_with_rho_above_one_the_iteration_diverges():
 def test_step_sizes_from_one_over_R_on_diverge_and_the_limit_lies_below():
     """1 / R belongs to the bulk of the Hessian's spectrum, 2 R; the exact limit is 2 / lambda_max, lower still far from K*."""
     game, players, best = small(intervals=60)
-    spectrum, far = (torch.linalg.eigvalsh(response(game, K).hessian[0]) for K in (best.K, torch.zeros_like(best.K)))
+    spectrum, far = (
+        torch.linalg.eigvalsh(affine_gradient(game, K).hessian[0]) for K in (best.K, torch.zeros_like(best.K))
+    )
     limit, bulk = 2 / spectrum.max().item(), 1 / 0.5
     assert spectrum.median().item() == pytest.approx(2 * 0.5, rel=0.05)
     assert 2 / far.max().item() < limit / 2 < limit < bulk

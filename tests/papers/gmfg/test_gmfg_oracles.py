@@ -8,7 +8,7 @@ from descent.papers.gmfg import Game, kernel, nash, outer_rate, pg, players_on, 
 from descent.papers.gmfg.game import cost, mean_path
 from descent.papers.gmfg.graphons import GRAPHONS
 from descent.papers.gmfg.instances import default_means, players_norm, slope_norm
-from descent.papers.gmfg.intercept import adjoint_gradient, gradient, offset, response
+from descent.papers.gmfg.intercept import adjoint_gradient, affine_gradient, gradient, offset
 from descent.papers.gmfg.oracles import riccati
 from descent.papers.gmfg.policy_gradient import started
 from descent.papers.gmfg.slope import covariance, natural_gradient
@@ -73,8 +73,8 @@ def test_gradients_vanish_at_the_equilibrium_and_it_makes_its_own_population(def
     game, players, (K, G, Z) = default
     assert natural_gradient(game, K).abs().max() < 1e-12
     assert adjoint_gradient(game, K, G, Z, players.start)[0].abs().max() < 1e-12
-    answers = response(game, K)
-    assert gradient(answers, offset(game, K, answers, Z, players.start), G).abs().max() < 1e-12
+    system = affine_gradient(game, K)
+    assert gradient(system, offset(system, Z, players.start), G).abs().max() < 1e-12
     assert (population(game, players, K, G) - Z).abs().max() < 1e-12
 
 

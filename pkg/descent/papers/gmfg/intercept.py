@@ -14,44 +14,60 @@ from descent.papers.gmfg.game import Game, mean_path, on_players
 from descent.papers.gmfg.recursions import dot, propagator, recursion
 
 
-class Response(NamedTuple):
-    """How mean and action respond, for a fixed slope. Blocks of time are flattened: (N + 1) n, N k."""
+class Affine(NamedTuple):
+    """The gradient for a fixed slope: hessian G + by_aggregate Z + by_start mu0. Time and state are flattened."""
 
-    start: Tensor  # (S, (N + 1) n, n): mean to the initial mean
-    aggregate: Tensor  # (S, (N + 1) n, N n): mean to Z
-    intercept: Tensor  # (S, (N + 1) n, N k): mean to G
-    action: Tensor  # (S, N k, N k): action K mu + G to G
-    hessian: Tensor  # (S, N k, N k): of the cost in G, functional
+    hessian: Tensor  # (S, N k, N k): of a player's cost, functional
+    by_aggregate: Tensor  # (S, N k, (N + 1) n)
+    by_start: Tensor  # (S, N k, n)
 
 
-def response(game: Game, K: Tensor) -> Response:
-    """The responses under the slope K (S, N, k, n)."""
+def affine_gradient(game: Game, K: Tensor) -> Affine:
+    """The intercepts' gradient under the slope K (S, N, k, n), from how mean and action answer to G, Z and mu0."""
     S, N, n, k = K.shape[0], game.intervals, game.n, game.k
     T = propagator(game.closed_loop(K))
-    after = T[:, :, n:].reshape(S, (N + 1) * n, N, n)  # to a push at the end of each step
-    intercept = game.dt * _each_step(after, game.B)
-    aggregate = game.dt * _each_step(after, game.Ab)
-    eye = torch.eye(N * k, dtype=K.dtype, device=K.device)
-    action = dot(K, intercept[:, : N * n].reshape(S, N, n, N * k)).reshape(S, N * k, N * k) + eye
-    paid = _weighted(game, intercept)
-    hessian = (2 / game.dt) * (intercept.mT @ paid) + 2 * action.mT @ _stepwise(game.R, action, k)
-    return Response(T[:, :, :n], aggregate, intercept, action, hessian)
+    after = T[:, :, n:].reshape(S, (N + 1) * n, N, n)  # the mean's answer to a push at the end of each step
+    mean_by_G = _each_step(after, game.dt * game.B)
+    mean_by_Z = torch.nn.functional.pad(_each_step(after, game.dt * game.Ab), (0, n))  # Z_N pushes nobody
+    mean_by_start = T[:, :, :n]
+    action_by_G, action_by_Z, action_by_start = (
+        dot(K, x[:, : N * n].unflatten(1, (N, n))).flatten(1, 2) for x in (mean_by_G, mean_by_Z, mean_by_start)
+    )
+    action_by_G = action_by_G + torch.eye(N * k, dtype=K.dtype, device=K.device)
+    paid = (2 / game.dt) * _weighted(game, mean_by_G).mT
+    spent = 2 * _stepwise(game.R, action_by_G, k).mT
+    return Affine(
+        paid @ mean_by_G + spent @ action_by_G,
+        paid @ (mean_by_Z - _tracked(game, K)) + spent @ action_by_Z,
+        paid @ mean_by_start + spent @ action_by_start,
+    )
 
 
-def offset(game: Game, K: Tensor, r: Response, Z: Tensor, start: Tensor) -> Tensor:
-    """The gradient at G = 0, (S, N, k, g, M); start: the initial means (S, n, g, M)."""
-    N, n = game.intervals, game.n
-    flat = Z.flatten(3)  # (S, N + 1, n, g M)
-    mean = r.start @ start.flatten(2) + r.aggregate @ flat[:, :-1].flatten(1, 2)
-    tracked = torch.cat([on_players(game.H, Z[:, :-1]), on_players(game.HT, Z[:, -1:])], 1).flatten(1, 2).flatten(2)
-    spent = dot(game.R, dot(K, mean[:, : N * n].unflatten(1, (N, n)))).flatten(1, 2)
-    gradient = (2 / game.dt) * (r.intercept.mT @ _weighted(game, mean - tracked)) + 2 * r.action.mT @ spent
-    return gradient.reshape(-1, N, game.k, *Z.shape[3:])
+def offset(a: Affine, Z: Tensor, start: Tensor) -> Tensor:
+    """The gradient at G = 0, (S, N k, g M), while Z (S, N + 1, n, g, M) is frozen; start: initial means (S, n, g, M)."""
+    return a.by_aggregate @ Z.flatten(3).flatten(1, 2) + a.by_start @ start.flatten(2)
 
 
-def gradient(r: Response, offset: Tensor, G: Tensor) -> Tensor:
+def gradient(a: Affine, offset: Tensor, G: Tensor) -> Tensor:
     """gG (S, N, k, g, M) = 2 R (K mu + G) + B' lambda_{k+1}, lambda the adjoint: here as hessian G + offset."""
-    return (r.hessian @ G.flatten(1, 2).flatten(2)).reshape(offset.shape) + offset
+    return (a.hessian @ G.flatten(1, 2).flatten(2) + offset).reshape(G.shape)
+
+
+def descend(a: Affine, offset: Tensor, G: Tensor, step_size: float, steps: int) -> Tensor:
+    """G after `steps` gradient steps. They are one affine map each, the same one: for many players composed before applied."""
+    x, move = G.flatten(1, 2).flatten(2), step_size * offset
+    if steps < 3 or x.shape[-1] < x.shape[-2]:
+        for _ in range(steps):
+            x = torch.baddbmm(x - move, a.hessian, x, alpha=-step_size)
+        return x.reshape(G.shape)
+    eye = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    once = eye - step_size * a.hessian
+    power, total = once, eye.expand_as(once)  # m steps: x -> power x - total move
+    for bit in f"{steps:b}"[1:]:
+        power, total = power @ power, total + power @ total
+        if bit == "1":
+            power, total = once @ power, eye + once @ total
+    return torch.baddbmm(power @ x, total, move, alpha=-1).reshape(G.shape)
 
 
 def adjoint_gradient(game: Game, K: Tensor, G: Tensor, Z: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,6 +89,12 @@ def _each_step(after: Tensor, block: Tensor) -> Tensor:
 def _stepwise(block: Tensor, x: Tensor, size: int) -> Tensor:
     """One matrix on every block of `size` rows of x (S, rows, columns)."""
     return dot(block, x.unflatten(1, (-1, size))).flatten(1, 2)
+
+
+def _tracked(game: Game, K: Tensor) -> Tensor:
+    """H on the blocks of every step, HT on the last: what of Z the mean should be, ((N + 1) n, (N + 1) n)."""
+    eye = torch.eye(game.intervals, dtype=K.dtype, device=K.device)
+    return torch.block_diag(torch.kron(eye, game.H), game.HT)
 
 
 def _weighted(game: Game, x: Tensor) -> Tensor:

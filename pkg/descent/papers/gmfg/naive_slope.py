@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from descent.papers.gmfg.game import Game
-from descent.papers.gmfg.intercept import adjoint_gradient, gradient, offset, response
+from descent.papers.gmfg.intercept import adjoint_gradient, affine_gradient, descend, offset
 from descent.papers.gmfg.players import Players, population
 from descent.papers.gmfg.policy_gradient import Method, Policy
 from descent.papers.gmfg.recursions import dot
@@ -43,10 +43,8 @@ def naive(
         K, G, Z = policy
         for _ in range(slope_steps):
             K = K - slope_step_size * naive_gradient(game, K, G, Z, players.start)
-        answers = response(game, K)
-        at_zero = offset(game, K, answers, Z, players.start)
-        for _ in range(intercept_steps):
-            G = G - intercept_step_size * gradient(answers, at_zero, G)
+        system = affine_gradient(game, K)
+        G = descend(system, offset(system, Z, players.start), G, intercept_step_size, intercept_steps)
         return Policy(K, G, population(game, players, K, G))
 
     return Method(step, slope_steps + intercept_steps)

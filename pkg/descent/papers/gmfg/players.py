@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from descent.papers.gmfg.game import Game, on_players
-from descent.papers.gmfg.recursions import recursion
+from descent.papers.gmfg.game import Game
+from descent.papers.gmfg.recursions import dot, recursion
 
 
 class Players(NamedTuple):
@@ -39,8 +39,6 @@ def players_on(kernel: Tensor, start: Tensor) -> Players:
 
 def rotated(x: Tensor, basis: Tensor) -> Tensor:
     """x (..., g, M) times a matrix a graphon, (g, M, M)."""
-    if len(basis) == 1:
-        return x @ basis[0]
     return (x.movedim(-2, 0).flatten(1, -2) @ basis).unflatten(1, x.shape[:-2]).movedim(0, -2)
 
 
@@ -49,14 +47,13 @@ def population(game: Game, players: Players, K: Tensor, G: Tensor) -> Tensor:
 
     In the graphon's eigenbasis the modes do not see each other: one recursion a mode, all of them at once.
     """
-    w = players.values[..., None, None]
-    F = game.closed_loop(K)[:, :, None, None] + game.dt * game.Ab * w  # (S, N, g, M, n, n)
-    push = game.dt * on_players(game.B, rotated(G, players.vectors))
-    start = rotated(players.start, players.vectors)
-    mu = recursion(F, _last(push), _last(start))[..., 0]  # (S, N + 1, g, M, n)
-    return rotated((mu * players.values[..., None]).movedim(-1, 2), players.vectors.mT)
-
-
-def _last(x: Tensor) -> Tensor:
-    """(S, [N,] n, g, M) -> (S, [N,] g, M, n, 1)."""
-    return x.movedim(-3, -1)[..., None]
+    S, N, k, g, M = G.shape
+    modes = (G.movedim(3, 0).reshape(g, S * N * k, M) @ players.vectors).reshape(g * S, N, k, M)
+    push = dot(game.dt * game.B, modes).mT[..., None]  # (g S, N, M, n, 1)
+    start = rotated(players.start, players.vectors).movedim(2, 0).reshape(g * S, game.n, M).mT[..., None]
+    pull = game.dt * game.Ab * players.values[:, None, None, :, None, None]
+    F = (game.closed_loop(K)[None, :, :, None] + pull).reshape(g * S, N, M, game.n, game.n)
+    mu = recursion(F, push, start)[..., 0].mT.reshape(g, S * (N + 1) * game.n, M)
+    # W = U diag(w) U': the eigenvalues go into the small matrix, not over all players.
+    Z = mu @ (players.values[:, :, None] * players.vectors.mT)
+    return Z.reshape(g, S, N + 1, game.n, M).movedim(0, 3).contiguous()

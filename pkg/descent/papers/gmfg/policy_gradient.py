@@ -15,7 +15,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from descent.papers.gmfg.game import Game
-from descent.papers.gmfg.intercept import gradient, offset, response
+from descent.papers.gmfg.intercept import affine_gradient, descend, offset
 from descent.papers.gmfg.players import Players, population
 from descent.papers.gmfg.settings import SETTINGS
 from descent.papers.gmfg.slope import natural_gradient, plain_gradient
@@ -66,10 +66,8 @@ def pg(
         for _ in range(slope_steps):
             K = K - slope_step_size * slope_gradient(game, K)
         # Z is frozen in cost, dynamics and gradient: through it one would find the social optimum, not the equilibrium.
-        answers = response(game, K)
-        at_zero = offset(game, K, answers, Z, players.start)
-        for _ in range(intercept_steps):
-            G = G - intercept_step_size * gradient(answers, at_zero, G)
+        system = affine_gradient(game, K)
+        G = descend(system, offset(system, Z, players.start), G, intercept_step_size, intercept_steps)
         return Policy(K, G, population(game, players, K, G))
 
     return Method(step, slope_steps + intercept_steps)

@@ -1,0 +1,289 @@
+"""The page's figures. A docstring is the caption. Everything shown is our own instance: the paper's numbers are unknown to us."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import LogLocator
+
+from descent.report import theme
+
+GRAPHONS = ("constant", "minmax", "unifatt", "threshold", "cosine", "sbm", "powerlaw")
+PARTS = (
+    ("K_error", "slope |K - K*| / |K*|"),
+    ("G_error", "intercepts |G - G*| / |G*|"),
+    ("Z_error", "aggregates |Z - Z*| / |Z*|"),
+)
+RIVALS = ("pg", "single", "picard", "damped", "vanilla", "unscaled", "naive")
+
+
+def _rates(frames, experiment: str) -> dict[str, float]:
+    """rho of every graphon that was run, smallest first."""
+    rows = frames.select(experiment, "rho")
+    return rows.groupby("graphon")["value"].first().sort_values().to_dict()
+
+
+def convergence(frames):
+    """Relative errors after each population update, from random starts (E1): geometric mean over seeds, band from the best to
+    the worst seed. Darker graphons have a larger outer rate rho; all share one slope, so its curves coincide.
+
+    Alt: Three panels of straight falling lines on a logarithmic axis, steeper for graphons of smaller rho.
+    """
+    figure, axes = theme.grid(1, 3, sharex=True, height=3.3)
+    rates = _rates(frames, "graphons")
+    for ax, (metric, title) in zip(axes[0], PARTS, strict=True):
+        for (name, rho), shade in zip(rates.items(), theme.shades("pg", len(rates)), strict=True):
+            rows = frames.select("graphons", metric, "pg", graphon=name)
+            theme.band(ax, rows, method="pg", log=True, spread="range", color=shade, label=f"{name} (ρ = {rho:.3f})")
+        ax.axhline(1e-5, color="#555555", linewidth=0.8, linestyle=":")
+        ax.set(yscale="log", xlabel="population updates", title=title)
+    theme.legend(figure, axes)
+    return figure
+
+
+def rates(frames):
+    """Measured outer factor against the oracle's rho, with long inner loops (E1): mean over seeds, bar from least to largest;
+    the factor is fitted to the last five |Z - Z*| above 1e-9. On the diagonal they agree.
+
+    Alt: Seven points on the diagonal, from minmax at 0.06 to threshold at 0.38.
+    """
+    figure, axes = theme.grid(1, 1, width=4.4, height=3.4)
+    ax, rho = axes[0, 0], _rates(frames, "rates")
+    top = 1.3 * max(rho.values())
+    ax.plot([0, top], [0, top], color="#555555", linewidth=0.8, linestyle=":")
+    for name, rate in rho.items():
+        rows = frames.select("rates", "Z_distance", "pg", graphon=name)
+        factors = rows.groupby("seed")[["step", "value"]].apply(_last_factor)
+        error = [[factors.mean() - factors.min()], [factors.max() - factors.mean()]]
+        style = {"marker": theme.marker("pg"), "color": theme.colour("pg"), "linestyle": "none"}
+        ax.errorbar([rate], [factors.mean()], yerr=error, **style)
+    for i, (rate, names) in enumerate(_neighbours(rho)):
+        below = {"xytext": (7, -9)} if i % 2 == 0 else {"xytext": (-7, 5), "ha": "right"}
+        ax.annotate(", ".join(names), (rate, rate), textcoords="offset points", fontsize=8, **below)
+    ax.set(xlabel="ρ (oracle)", ylabel="measured factor", xlim=(0, top), ylim=(0, top))
+    return figure
+
+
+def _neighbours(rho: dict[str, float]) -> list[tuple[float, list[str]]]:
+    """Graphons whose points would lie on each other, together."""
+    groups: list[tuple[float, list[str]]] = []
+    for name, rate in rho.items():
+        if groups and rate - groups[-1][0] < 0.005:
+            groups[-1][1].append(name)
+        else:
+            groups.append((rate, [name]))
+    return groups
+
+
+def _last_factor(rows: pd.DataFrame) -> float:
+    rows = rows.sort_values("step")
+    kept = rows[rows["value"] > 1e-9].tail(5)
+    return float(np.exp(np.polyfit(kept["step"], np.log(kept["value"]), 1)[0])) if len(kept) > 2 else np.nan
+
+
+def best_response(frames):
+    """The inner loops with the population frozen at the equilibrium (E2): the slope from its start, natural and vanilla
+    gradients; the intercepts from theirs with K = K*. Dotted: the derived factor 0.7 a step. Band: least to largest seed.
+
+    Alt: The natural slope falls on a straight line beside the dotted one, the vanilla slope hardly moves; the intercepts fall straight.
+    """
+    figure, axes = theme.grid(1, 2, height=2.9)
+    for ax, (metric, title), methods in zip(axes[0], PARTS[:2], (("vanilla", "pg"), ("pg",)), strict=True):
+        for method in methods:
+            rows = frames.select("best_response", metric, method)
+            table = theme.band(ax, rows, method=method, log=True, spread="range")
+        if len(table):
+            ax.plot(
+                table["step"],
+                table["mean"].iloc[0] * 0.7 ** table["step"],
+                color="#555555",
+                linewidth=0.8,
+                linestyle=":",
+            )
+        ax.set(yscale="log", xlabel="gradient steps", title=title)
+    theme.legend(figure, axes)
+    return figure
+
+
+def frequency(frames):
+    """Gradient steps to a relative error of 1e-6 against the number N of actions in unit time (E3): functional gradients need
+    as many at every N, Euclidean ones in proportion to N. Mean over seeds, band from least to largest.
+
+    Alt: Two flat lines near 40 steps and two rising ones with slope one, on logarithmic axes.
+    """
+    figure, axes = theme.grid(1, 2, height=2.9, sharey=True)
+    for ax, part in zip(axes[0], ("slope", "intercept"), strict=True):
+        for method in ("pg", "unscaled"):
+            rows = frames.select("frequency", f"{part}_steps_needed", method)
+            theme.band(ax, rows, "intervals", method=method, spread="range", marker=theme.marker(method))
+        counts = sorted(frames.records("frequency")["intervals"].unique())
+        ax.set(xscale="log", yscale="log", xlabel="N", title=f"steps of the {part}")
+        ax.set_xticks(counts, [str(n) for n in counts])
+        ax.minorticks_off()
+    theme.legend(figure, axes)
+    return figure
+
+
+def noise(frames):
+    """Slope gradients under noise of intensity D, v0 = D² (E4). Left: error against steps; the natural gradient's curve is the
+    same at every D, the vanilla's darker for larger D. Right: steps to 1e-6; a triangle marks runs not there after the cap, a
+    cross runs that diverged.
+
+    Alt: The natural gradient needs 36 steps at every noise level; the vanilla one over a thousand, a hundred, or never arrives.
+    """
+    figure, axes = theme.grid(1, 2, height=3.1)
+    left, right = axes[0]
+    levels = sorted(frames.records("noise")["noise"].unique())
+    for level, shade in zip(levels, theme.shades("vanilla", len(levels)), strict=True):
+        rows = frames.select("noise", "K_error", "vanilla", noise=level)
+        theme.band(
+            left,
+            rows[rows["step"] > 0],
+            method="vanilla",
+            log=True,
+            spread="range",
+            color=shade,
+            label=f"vanilla, D = {level:g}",
+        )
+    rows = frames.select("noise", "K_error", "pg", noise=levels[0])
+    theme.band(left, rows[rows["step"] > 0], method="pg", log=True, spread="range")
+    left.set(xscale="log", yscale="log", ylim=(1e-9, 10), xlabel="slope steps", title=PARTS[0][1])
+    for method in ("pg", "vanilla"):
+        cells = frames.select("noise", "slope_steps_needed", method)
+        arrived = cells[cells["status"] == "ok"]
+        style = {"color": theme.colour(method), "linestyle": "none"}
+        right.plot(arrived["noise"], arrived["value"], marker=theme.marker(method), label=theme.label(method), **style)
+        cap = frames.select("noise", "K_error", method)["step"].max()
+        for status, mark in (("censored", "^"), ("diverged", "x")):
+            lost = cells[cells["status"] == status]
+            right.plot(lost["noise"], [cap] * len(lost), marker=mark, markersize=8, **style)
+    right.set(xscale="log", yscale="log", xlabel="D", title="steps to 1e-6")
+    theme.legend(figure, axes)
+    return figure
+
+
+def sampling(frames):
+    """Final relative errors of the model-free version against the number n of runs a player (E5): mean over seeds with its 95 %
+    interval. Dotted: 1 / √n. Darker: more noise.
+
+    Alt: Errors of slope, intercepts and aggregates fall with n along the dotted line, higher for more noise.
+    """
+    figure, axes = theme.grid(1, 3, height=2.9)
+    records = frames.records("sampling")
+    levels, counts = sorted(records["noise"].unique()), sorted(records["particles"].unique())
+    for ax, (metric, title) in zip(axes[0], PARTS, strict=True):
+        for level, shade in zip(levels, theme.shades("sampled", len(levels)), strict=True):
+            rows = frames.select("sampling", metric, "sampled", noise=level)
+            rows = rows[rows["step"] == rows["step"].max()]
+            label = f"D = {level:g}"
+            theme.band(
+                ax, rows, "particles", method="sampled", color=shade, label=label, marker=theme.marker("sampled")
+            )
+        first = records[(records["metric"] == metric) & (records["particles"] == counts[0])]
+        guide = first[first["step"] == first["step"].max()]["value"].mean() * np.sqrt(counts[0] / np.array(counts))
+        ax.plot(counts, guide, color="#555555", linewidth=0.8, linestyle=":")
+        ax.set(xscale="log", yscale="log", xlabel="n", title=title)
+        ax.set_xticks(counts, [str(n) for n in counts])
+        ax.minorticks_off()
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:g}")
+    theme.legend(figure, axes)
+    return figure
+
+
+def equilibria(frames):
+    """The equilibrium of the default start on each graphon: aggregates Z*(t, x) above, intercepts G*(t, x) below; time runs to
+    the right, players x upwards. One colour scale a row.
+
+    Alt: Heat maps; the aggregate fades in time, and players near the graphon's well connected end see more of it.
+    """
+    arrays = frames.arrays("equilibria")
+    names = [name for name in GRAPHONS if f"Z_{name}" in arrays]
+    if not names:
+        frames.records("equilibria")  # says why there is nothing
+    figure, axes = theme.grid(2, len(names), height=3.2, sharex=True, sharey=True)
+    for row, (part, label) in enumerate((("Z", "Z*"), ("G", "G*"))):
+        shown = [arrays[f"{part}_{name}"] for name in names]
+        low, high = min(x.min() for x in shown), max(x.max() for x in shown)
+        for column, name in enumerate(names):
+            ax = axes[row, column]
+            style = {"origin": "lower", "aspect": "auto", "extent": (0, 1, 0, 1), "cmap": "cividis"}
+            image = ax.imshow(shown[column].T, vmin=low, vmax=high, **style)
+            ax.grid(visible=False)
+            if row == 0:
+                ax.set_title(name)
+        axes[row, 0].set_ylabel("x")
+        figure.colorbar(image, ax=axes[row, :].tolist(), label=label, aspect=12)
+    for ax in axes[1]:
+        ax.set_xlabel("t")
+    return figure
+
+
+def coupling(frames):
+    """|Z - Z*| relative to |Z*| under three strengths of coupling (E6): it falls where rho is below 1 and grows where it is above.
+    Band: least to largest seed.
+
+    Alt: Nine curves in three panels; the strongest coupling grows on the threshold and constant graphons and falls on unifatt.
+    """
+    records = frames.records("coupling")
+    names = [name for name in ("unifatt", "threshold", "constant") if name in set(records["graphon"])]
+    strengths = [s for s in ("weak", "middle", "strong") if s in set(records["coupling"])]
+    figure, axes = theme.grid(1, len(names), height=3.1, sharex=True, sharey=True)
+    for ax, name in zip(axes[0], names, strict=True):
+        lines = []
+        for strength, shade in zip(strengths, theme.shades("pg", len(strengths)), strict=True):
+            rows = frames.select("coupling", "Z_error", "pg", coupling=strength, graphon=name)
+            theme.band(ax, rows, method="pg", log=True, spread="range", color=shade, label=strength)
+            lines.append(f"{frames.select('coupling', 'rho', coupling=strength, graphon=name)['value'].iloc[0]:.3f}")
+        ax.set(yscale="log", xlabel="population updates", title=f"{name}\nρ = {', '.join(lines)}")
+    theme.legend(figure, axes)
+    return figure
+
+
+def baselines(frames):
+    """Every method from the same random starts on unifatt (E7). Left: aggregates' error after each population update, mean and
+    band over seeds; a cross marks divergence. Right: gradient steps to a relative error of 1e-6, a point a seed; a triangle marks
+    runs that never got there. Exact responses (B3, B5) take no gradient steps. The single loop needs fewer gradient steps than
+    the bilevel scheme here, with more population updates.
+
+    Alt: PG-GMFG and exact responses fall together; vanilla, unscaled and naive gradients are slower.
+    """
+    figure, axes = theme.grid(1, 2, height=3.4)
+    left, right = axes[0]
+    present = [m for m in RIVALS if m in set(frames.records("baselines")["method"])]
+    for method in present:
+        theme.band(left, frames.select("baselines", "Z_error", method), method=method, log=True, spread="range")
+    left.set_xscale("symlog", linthresh=1)
+    left.set(yscale="log", xlim=(0, None), xlabel="population updates", title=PARTS[2][1])
+    counted = [m for m in present if len(frames.select("baselines", "gradient_steps_needed", m))]
+    for at, method in enumerate(counted):
+        cells = frames.select("baselines", "gradient_steps_needed", method)
+        arrived, lost = cells[cells["status"] == "ok"], cells[cells["status"] != "ok"]
+        if len(arrived):
+            theme.points(right, at, arrived["value"], method)
+        if len(lost):
+            right.plot(
+                at,
+                0.95,
+                marker="^",
+                color=theme.colour(method),
+                transform=right.get_xaxis_transform(),
+                linestyle="none",
+            )
+    right.set(yscale="log", title="gradient steps to 1e-6")
+    right.set_xticks(range(len(counted)), [theme.label(m).split(" ")[0] for m in counted])
+    theme.legend(figure, axes)
+    return figure
+
+
+FIGURES = {
+    "convergence": convergence,
+    "rates": rates,
+    "best_response": best_response,
+    "frequency": frequency,
+    "noise": noise,
+    "sampling": sampling,
+    "equilibria": equilibria,
+    "coupling": coupling,
+    "baselines": baselines,
+}
