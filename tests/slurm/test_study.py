@@ -1,12 +1,15 @@
 """The study's own workflow on the fake Slurm: its training rules, its resolved jobs, its errors."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 import yaml
-from conftest import ROOMS, make_project, snakemake
+from conftest import ROOMS, make_project
 from descent.config.plan import make_plan
 from descent.config.read import read_study
 
@@ -68,12 +71,14 @@ def test_the_resolved_job_reaches_the_node_unchanged(run, monkeypatch):
         assert sidecar["job"] == json.loads(plan.jobs[f"tiny/{job}"].to_json())
 
 
-def test_the_records_are_the_bytes_of_a_local_run(run, tmp_path, monkeypatch):
+def test_the_records_are_the_bytes_of_a_local_run(run, tmp_path):
     folder, _, _ = run
-    local = make_project(tmp_path / "local", monkeypatch)
-    snakemake(local, *PAPER, "--", *records(GPU))
-    for name in records(GPU, CPU):
-        assert (folder / name).read_bytes() == (local / name).read_bytes()
+    environment = {**os.environ, "DESCENT_ROOT": str(folder), "PYTHONPATH": str(folder / "rooms")}
+    command = [sys.executable, "-m", "descent", "run", "tiny", "race", "--block", "long", "--scale", "paper"]
+    subprocess.run([*command, "--results", str(tmp_path)], env=environment, check=True, stdout=subprocess.DEVNULL)
+    for job in (GPU, CPU):
+        there = folder / "results/paper/tiny" / job / "records.parquet"
+        assert there.read_bytes() == (tmp_path / "tiny" / job / "records.parquet").read_bytes()
 
 
 def test_a_lost_job_is_reported_with_its_id_its_logs_and_its_reason(run):
