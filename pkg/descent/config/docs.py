@@ -9,6 +9,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
+from descent.claims.kinds import CONDITIONS, KINDS
 from descent.config import model
 from descent.config.plan import room_of
 from descent.config.read import read_paper, registered
@@ -31,7 +32,8 @@ def pages(root: Path) -> dict[Path, str]:
     """Every generated page: path below `root` -> text."""
     from pydantic import TypeAdapter
 
-    found = {root / "docs" / "config.md": config_page(), root / "docs" / "settings.md": settings_page(root)}
+    made = {"config.md": config_page(), "settings.md": settings_page(root), "estimators.md": estimators_page()}
+    found = {root / "docs" / name: text for name, text in made.items()}
     for name, kind in (("config", model.StudyConfig), ("paper", model.PaperConfig)):
         schema = json.dumps(TypeAdapter(kind).json_schema(), indent=1)
         found[root / "config" / "schema" / f"{name}.json"] = schema + "\n"
@@ -83,6 +85,30 @@ def settings_page(root: Path) -> str:
             lines.append(f"| `{name}` | {_cell(allowed)} | {default} | {_cell(setting.doc)} | {', '.join(by)} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def estimators_page() -> str:
+    """The documentation of every estimator and predicate that a claim may name."""
+    lines = [
+        "# Estimators and predicates of a claim",
+        "",
+        "Made from the claims engine by `make docs`; claims.md says how they are used.",
+        "",
+    ]
+    for name, kind in KINDS.items():
+        lines += [f"## `{name}`", "", _cell(kind.doc), "", "| variety | what it is |", "|---|---|"]
+        lines += [f"| `{{{name}: {variety}}}` | {_cell(doc)} |" for variety, doc in kind.varieties.items()]
+        if kind.options:
+            lines += ["", "| option | default | meaning |", "|---|---|---|"]
+            for option, about in kind.options.items():
+                choices = f" One of {', '.join(about.choices)}." if about.choices else ""
+                lines.append(
+                    f"| `{option}` | {'none' if about.default is None else f'`{about.default}`'} | {_cell(about.doc)}{choices} |"
+                )
+        lines += ["", f"A predicate looks at: {', '.join(kind.gives)} (the first by default).", ""]
+    lines += ["## Words of a predicate", "", "| word | true when |", "|---|---|"]
+    lines += [f"| `{word}` | {_cell(doc)} |" for word, (_, doc) in CONDITIONS.items()]
+    return "\n".join(lines) + "\n"
 
 
 def _values(annotation: Any) -> str:

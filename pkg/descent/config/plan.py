@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from descent import declare, settings
+from descent.claims.model import parse_claims
+from descent.claims.references import reference_faults
 from descent.config.model import SCALES, ExperimentConfig, PaperConfig, ScaleConfig, StudyConfig
 from descent.config.read import read_paper, registered
 from descent.data.cards import stand_in
@@ -19,6 +21,7 @@ from descent.errors import ConfigError, DataError, listed, nearest
 from descent.job import Job, Variant
 
 FIRST_SEED = {"verdict": 1000, "dev": 500, "tuning": 200}
+MEASURED = ("step_cpu_seconds", "step_wall_seconds")  # what every `bench` job records
 RESERVED = {"when", "seeds", "datasets", "device", "tier", "threads", "tuned"}
 
 
@@ -96,16 +99,30 @@ class _Planner:
             self._experiment(name, self.paper.experiments[name])
 
     def _claims(self) -> None:
+        """Parse the claims, and find the names in them that nothing has, before any record is made."""
         try:
-            from descent.claims.model import parse_claims
-        except ModuleNotFoundError as error:
-            if error.name and error.name.startswith("descent"):
-                raise
-            return  # no scipy here: a training machine does not judge
-        try:
-            parse_claims(self.paper.claims, where=self.where)
+            claims = parse_claims(self.paper.claims, where=self.where)
         except ConfigError as error:
             self.faults += error.faults
+            return
+        experiments = {}
+        for name, experiment in self.paper.experiments.items():
+            source = self.paper.experiments.get(experiment.select.of) if experiment.select else experiment
+            vary = [source.vary, *(scale.vary for scale in source.scales.values())] if source else []
+            axes = (
+                {
+                    axis: list(dict.fromkeys(v for each in vary for v in _flat(each.get(axis, ()))))
+                    for axis in source.vary
+                }
+                if source
+                else {}
+            )
+            experiments[name] = {
+                "methods": source.methods if source else [],
+                "axes": {a: [*v, None] for a, v in axes.items()},
+            }
+        metrics = [*self.room.metrics, *MEASURED]
+        self.faults += reference_faults(claims, experiments, metrics, self.where)
 
     def _depends_on(self, name: str, experiment: ExperimentConfig) -> list[str]:
         known = self.paper.experiments
