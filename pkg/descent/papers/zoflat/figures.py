@@ -37,7 +37,9 @@ def test_function(frames) -> Figure:
     figure, axes = theme.grid(2, 2, sharex=True)
     records = frames.records("toy")
     last = int(records["step"].max())
-    curve = set(records.loc[records["metric"] == "trace", "step"])  # the loss is recorded at every one of the last steps
+    curve = set(
+        records.loc[records["metric"] == "trace", "step"]
+    )  # the loss is recorded at every one of the last steps
 
     def rows_of(metric: str, method: str, **chosen: float) -> pd.DataFrame:
         rows = frames.select("toy", metric, method, **chosen)

@@ -9,18 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-import torch
 from torch import Tensor
 
 from descent.iterate import iterate, log_grid
 from descent.job import Job, Variant
 from descent.papers.zoflat.bilinear import Bilinear, Direction, direction
 from descent.papers.zoflat.gradient_descent import gd
-from descent.papers.zoflat.settings import SETTINGS
-from descent.papers.zoflat.two_point import random_walk
+from descent.papers.zoflat.two_point import walks
 from descent.records import Records
 from descent.run import Context
-from descent.settings import check
 
 
 def run(job: Job, context: Context) -> Records:
@@ -40,14 +37,6 @@ def _together(variants: Sequence[Variant], context: Context, records: Records) -
     """Run variants that differ in their smoothing alone."""
     problem, params, seeds = Bilinear(), variants[0].params, variants[0].seeds
     n, steps = params["half_dimension"], params["steps"]
-    smoothings = [v.params["smoothing"] if v.method == "zo" else 0.0 for v in variants]
-    for v in variants:
-        check(
-            v.method,
-            SETTINGS,
-            step_size=v.params["step_size"],
-            **({"smoothing": v.params["smoothing"]} if v.method == "zo" else {}),
-        )
     start = context.streams.normal("start", seeds, (2 * n,)).to(context.device)
     x = start.expand(len(variants), *start.shape).clone()  # (V, S, 2n)
 
@@ -61,13 +50,12 @@ def _together(variants: Sequence[Variant], context: Context, records: Records) -
     if variants[0].method == "gd":
         method, draw = gd(problem, step_size=params["step_size"]), None
     else:
-        lambdas = torch.tensor(smoothings, dtype=torch.float64, device=context.device)[:, None]
-        method = random_walk(problem, params["step_size"], lambdas)
+        smoothings = [v.params.get("smoothing") for v in variants]  # DD has none
+        method = walks(problem, step_size=params["step_size"], smoothings=smoothings, device=context.device)
     curve = {*log_grid(steps, params["points"]), min(params["reference_step"], steps)}
     tail = range(max(0, steps - params["tail"] + 1), steps + 1)
-    name = variants[0].method if len(variants) == 1 else "walks"
     _, trace = iterate(
-        context, f"{name}-{steps}-{params['step_size']}", (x,), lambda state, u: (method.step(state[0], u),),
+        context, variants[0].key, (x,), lambda state, u: (method.step(state[0], u),),
         steps=steps, block=params["block"], draw=draw, measure=measure, at={*curve, *tail},
     )  # fmt: skip
     on_curve = [t in curve for t in trace.steps.tolist()]

@@ -11,6 +11,9 @@ No momentum, decay or clipping; the step size is constant.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 
 from descent.papers.zoflat.problem import Direction, Method, Point, Problem
@@ -28,6 +31,19 @@ def dd(problem: Problem, *, step_size: float) -> Method:
     """ZO's limit l -> 0: the directional derivative. Raises SettingError."""
     check("dd", SETTINGS, step_size=step_size)
     return random_walk(problem, step_size, 0.0)
+
+
+def walks(
+    problem: Problem, *, step_size: float, smoothings: Sequence[float | None], device: torch.device | str = "cpu"
+) -> Method:
+    """ZO with each of several smoothings (None: DD), each on rows (V, 1) of its own of one program. Raises SettingError."""
+    for smoothing in smoothings:
+        if smoothing is None:
+            check("dd", SETTINGS, step_size=step_size)
+        else:
+            check("zo", SETTINGS, step_size=step_size, smoothing=smoothing)
+    rows = torch.tensor([smoothing or 0.0 for smoothing in smoothings], dtype=torch.float64, device=device)
+    return random_walk(problem, step_size, rows[:, None])
 
 
 def random_walk(problem: Problem, step_size: float | Tensor, smoothing: float | Tensor) -> Method:
