@@ -22,7 +22,7 @@ __getattr__, __dir__, __all__ = exports(
         "defensive": "variance_reduced",
         "CartPole": "problem",
         "LQR": "problem",
-        "Gymnasium": "gymnasium",
+        "Gymnasium": "physics",
         "LinearGaussian": "linear",
         "NetworkGaussian": "network",
         "ascend": "lockstep",

@@ -111,48 +111,44 @@ class Noise:
     def __init__(
         self, context: Context, problem: Problem, entries: Sequence[Entry], schedules: Sequence[Schedule], block: int
     ):
-        self.streams, self.problem, self.entries, self.schedules = context.streams, problem, entries, schedules
-        self.block = block
+        self.streams, self.problem, self.block = context.streams, problem, block
+        self.entries = list(zip(entries, schedules, strict=True))
         self._at, self._drawn = -1, []
 
     def draw(self, k: int, count: int) -> Update:
         """For `iterate` with blocks of one update."""
         p = self.problem
-        drawn = self._block(k // self.block)
-        draws, normals, starts = [], [], []
-        for (entry, schedule), (normal, uniform) in zip(self._running(), drawn, strict=True):
-            own = []
-            for snapshot, n, seeds in schedule.parts(k):
-                everyone = len(seeds) == len(entry.seeds)
-                own.append(Draw(snapshot, n, len(seeds), None if everyone else torch.from_numpy(seeds)[None]))
-                before = [schedule.sizes[k - k % self.block : k, s].sum() for s in seeds]
-                for s, first in zip(seeds, before, strict=True):
-                    normals.append(normal[s][:, :, first : first + n])
-                    starts.append(uniform[s][:, first : first + n])
-            draws.append(tuple(own))
-        shape = (1, p.horizon, p.action_size, -1)
-        return Update(
-            k + 1,
-            torch.from_numpy(np.concatenate(normals, -1)).reshape(shape),
-            torch.from_numpy(np.concatenate(starts, -1))[None],
-            tuple(draws),
-        )
-
-    def _running(self):
-        return zip(self.entries, self.schedules, strict=True)
+        parts = [schedule.parts(k) for _, schedule in self.entries]
+        rows = sum(n * len(seeds) for own in parts for _, n, seeds in own)
+        normals, start = np.empty((p.horizon, p.action_size, rows)), np.empty((p.state_size, rows))
+        draws, first = [], 0
+        for (entry, schedule), own, (normal, uniform) in zip(self.entries, parts, self._block(k // self.block), strict=True):
+            used = schedule.sizes[k - k % self.block : k].sum(0)  # of this block, by the updates before
+            for _, n, seeds in own:
+                for s in seeds:
+                    columns, taken = slice(first, first + n), slice(used[s], used[s] + n)
+                    normals[..., columns], start[:, columns] = normal[s][..., taken], uniform[s][:, taken]
+                    first += n
+            draws.append(tuple(_as_draw(entry, *part) for part in own))
+        return Update(k + 1, torch.from_numpy(normals)[None], torch.from_numpy(start)[None], tuple(draws))
 
     def _block(self, b: int) -> list[tuple[list[np.ndarray], list[np.ndarray]]]:
         """Of each entry and seed: normals (T, A, n) and uniforms (d, n) of its n trajectories in block b."""
         if b != self._at:
             p, updates = self.problem, slice(b * self.block, (b + 1) * self.block)
             self._at, self._drawn = b, []
-            for entry, schedule in self._running():
-                sizes = schedule.sizes[updates].sum(0)
+            for entry, schedule in self.entries:
+                sizes = schedule.sizes[updates].sum(0).tolist()
                 generators = [self.streams.numpy("rollout", seed, entry.name, b) for seed in entry.seeds]
-                pairs = list(zip(generators, sizes.tolist(), strict=True))
+                pairs = list(zip(generators, sizes, strict=True))
                 normal = [g.standard_normal((p.horizon, p.action_size, n)) for g, n in pairs]
                 self._drawn.append((normal, [g.random((p.state_size, n)) for g, n in pairs]))
         return self._drawn
+
+
+def _as_draw(entry: Entry, snapshot: bool, count: int, seeds: np.ndarray) -> Draw:
+    members = None if len(seeds) == len(entry.seeds) else torch.from_numpy(seeds)[None]
+    return Draw(snapshot, count, len(seeds), members)
 
 
 def _curves(

@@ -84,7 +84,7 @@ def maker(environment: str) -> Callable[[], Any]:
         import mujoco  # noqa: F401
     except ImportError as error:
         raise SettingError(
-            f"rpg: `environment` {environment} needs the packages gymnasium and mujoco ({error}); "
+            f"rpg: `environment` {environment} needs the packages gymnasium and mujoco ({str(error).splitlines()[0]}); "
             "install them with `pip install 'descent[mujoco]'`"
         ) from None
     known = [f"{TASKS[environment]}-{version}" for version in VERSIONS]
