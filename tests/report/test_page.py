@@ -63,9 +63,9 @@ def test_figures_are_inside_and_shown_once(page):
 
 
 def test_what_was_run_and_what_was_not(page):
-    for words in ("step_size = 0.3 (chosen by tune)", "1000 to 1009", "200 to 202", "left out at scale study",
+    for words in ("step_size = 0.3 (chosen by tune)", "1000 to 1009", "200 to 202", "left out at scale study", "sam (data = rough)",
                   "device auto: ran on the CPU", "0123456789abcdef", "torch 2.13.0", "study/descent/sam, data=plain",
-                  "The thresholds are ours", "about 155", "smoothing = 0.01, 0.02, 0.05, 0.1, 0.2"):  # fmt: skip
+                  "The thresholds are ours", "about 155", "valley sweep, descent", "5ca1ab1e", "smoothing = 0.01, 0.02, 0.05, 0.1, 0.2"):  # fmt: skip
         assert words in page.text, words
 
 
@@ -127,7 +127,7 @@ def test_the_same_records_give_the_same_page_whatever_they_cost(published, tmp_p
 
 def test_smoke_says_that_it_decides_nothing(smoked):
     page = Page((smoked[1] / "hill" / "index.html").read_text())
-    assert "smoke: no verdicts" in page.text
+    assert "smoke: no verdicts" in page.text and "valley (stand-in: made_up)" in page.text
     assert "reproduced" not in page.text[: page.text.index("What the words mean")]
 
 
@@ -166,6 +166,7 @@ def test_small_words():
     assert asked("<= -0.22") == "≤\N{NO-BREAK SPACE}−0.22".replace("&lt;", "<")
     assert str(asked("< 0.5")) == "&lt;\N{NO-BREAK SPACE}0.5"
     assert sentence("the interval lies below 1") == "The interval lies below 1."
+    assert sentence("convex (method zo): none") == "convex (method zo): none."
     assert sentence("data=plain: it holds") == "data=plain: it holds."
     assert str(prose("a `b<c` & d -> e\n\nnext")) == "a <code>b&lt;c</code> &amp; d → e<br><br>next"
     assert 'href="https://arxiv.org/abs/2506.05454"' in arxiv("arXiv 2506.05454, NeurIPS <2025>")

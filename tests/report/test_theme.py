@@ -103,6 +103,11 @@ def test_band_is_the_t_interval():
         assert got.mean == pytest.approx(want.mean()) and (got.low, got.high) == pytest.approx((low, high))
 
 
+def test_a_band_over_few_seeds_is_their_range():
+    table = theme.summary(rows([[1.0, 2.0, 6.0, 3.0]], [0]))
+    assert (table["low"][0], table["mean"][0], table["high"][0]) == (1, 3, 6)
+
+
 def test_log_band_is_geometric_and_a_zero_leaves_it_undecided():
     table = theme.summary(rows([[1.0, 100.0], [0.0, 1.0]], [0, 1]), log=True)
     assert table["mean"][0] == pytest.approx(10) and np.isnan(table["mean"][1]) and table["not_ok"][1] == 1

@@ -70,7 +70,7 @@ def test_one_run_a_method_and_setting_and_one_for_the_verdicts(checkout, first):
         "experiment": "descent", "method": "sam", "seeds": "1000 to 1009", "data": "plain", "steps": "1000", "step_size": "0.3",
     }  # fmt: skip
     for name, value in {"scale": "study", "method": "sam", "setting": "data=plain", "source_hash": "0123456789abcdef",
-                        "variant": "sam, data=plain", "experiment": "descent"}.items():  # fmt: skip
+                        "variant": "sam, data=plain", "data.valley": "5ca1ab1e", "experiment": "descent"}.items():  # fmt: skip
         assert run.data.tags[name] == value
     frame = results_in(checkout).records("descent")
     rows = frame[(frame["method"] == "sam") & (frame["metric"] == "curvature")]

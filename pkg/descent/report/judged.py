@@ -100,12 +100,12 @@ def commands(results: Results, claim: ClaimResult) -> list[str]:
 _DEFAULTS = ("verdict", "core")
 
 
-def datasets(results: Results) -> dict[str, dict[str, str]]:
-    """Every dataset that the paper's jobs read: its hash, and what stood in for it."""
-    found: dict[str, dict[str, str]] = {}
+def datasets(results: Results) -> dict[str, dict[str, str | None]]:
+    """Every dataset that the paper's jobs read: its hash, and what stood in for it (None: nothing)."""
+    found: dict[str, dict[str, str | None]] = {}
     for job in results.jobs():
         for name, hash in job.datasets.items():
-            found[name] = {"hash": hash} | ({"stand_in": job.stand_ins[name]} if name in job.stand_ins else {})
+            found[name] = {"hash": hash, "stand_in": job.stand_ins.get(name)}
     return dict(sorted(found.items()))
 
 

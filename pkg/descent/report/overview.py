@@ -26,7 +26,9 @@ def write_overview(folder: Path, papers: Mapping[str, str], judged: Mapping[str,
 
 def drawing(papers: Mapping[str, str], judged: Mapping[str, Any]) -> str:
     """The SVG. Claims that are not the paper's (our controls and extra checks) stand behind a thin line."""
-    symbols = re.findall(r"<symbol.*?</symbol>", (FOLDER / "templates" / "shapes.html").read_text(encoding="utf-8"), re.S)
+    symbols = re.findall(
+        r"<symbol.*?</symbol>", (FOLDER / "templates" / "shapes.html").read_text(encoding="utf-8"), re.S
+    )
     rows, used = [], set()
     for i, (name, title) in enumerate((p, t) for p, t in papers.items() if p in judged):
         y = TOP + i * ROW

@@ -23,6 +23,7 @@ from descent.report.html import image, render
 from descent.report.judged import VERDICTS_FILE, cost_rows, label
 from descent.report.runs import runs_of
 from descent.report.tables import (
+    cells_of,
     cost_by_experiment,
     finals,
     results_csv,
@@ -105,13 +106,19 @@ def _tuning(results: Results) -> list[dict[str, Any]]:
 
 
 def _missing(judged: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What was not run: cells of one experiment with one reason together."""
-    groups: dict[tuple[str, str], list[str]] = {}
+    """What was not run: cells of one experiment with one reason together, methods that lack the same settings too."""
+    groups: dict[tuple[str, str], dict[str | None, list[dict[str, Any]]]] = {}
     for cell in judged["missing"]:
-        setting = ", ".join(f"{axis}={value}" for axis, value in cell["setting"].items() if value is not None)
-        what = ", ".join(filter(None, [cell["method"], setting])) or "all of it"
-        groups.setdefault((cell["experiment"], cell["reason"]), []).append(what)
-    return [{"experiment": e, "reason": r, "cells": "; ".join(dict.fromkeys(c))} for (e, r), c in groups.items()]
+        methods = groups.setdefault((cell["experiment"], cell["reason"]), {})
+        methods.setdefault(cell["method"], []).append(cell["setting"])
+    found = []
+    for (experiment, reason), methods in groups.items():
+        alike: dict[str, list[str]] = {}
+        for method, settings in methods.items():
+            alike.setdefault(cells_of(settings) if any(settings) else "", []).append(method or "all of it")
+        what = "; ".join(f"{', '.join(names)}{f' ({cells})' if cells else ''}" for cells, names in alike.items())
+        found.append({"experiment": experiment, "reason": reason, "cells": what})
+    return found
 
 
 # -- claims and figures -----------------------------------------------------------------------------------------------

@@ -148,11 +148,11 @@ def settings_of(results: Results, experiment: str) -> list[Settings]:
     found = []
     for (method, params), variants in groups.items():
         seeds = spans({seed for variant in variants for seed in variant.seeds})
-        found.append(Settings(method, _cells([v.setting for v in variants]), dict(params), seeds))
+        found.append(Settings(method, cells_of([v.setting for v in variants]), dict(params), seeds))
     return found
 
 
-def _cells(settings: Sequence[Mapping[str, Any]]) -> str:
+def cells_of(settings: Sequence[Mapping[str, Any]]) -> str:
     """`data = plain; step_size = 0.1, 0.3` where the settings are all combinations of these values, else one by one."""
     values: dict[str, dict[Any, None]] = {}
     for setting in settings:

@@ -45,6 +45,7 @@ DASHES: Mapping[str, tuple[Any, ...]] = {
 }
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p", "h", "*")
 DPI = 160
+FEWEST = 5  # seeds that a band of an interval needs: over two it is twelve standard errors wide
 
 
 @dataclass(frozen=True)
@@ -169,8 +170,8 @@ def grid(rows: int, columns: int, *, width: float = 7.2, height: float | None = 
 def summary(frame: pd.DataFrame, x: str = "step", y: str = "value", *, spread: str = "t95", log: bool = False):
     """Mean and band of `y` over the rows at each `x`: a table with x, mean, low, high, n, not_ok.
 
-    spread: `t95` (Student-t 95 % interval of the mean), `sd` (one standard deviation either way), `range` (least to
-    largest). log: of logarithms, so the mean is geometric. Where a row is not ok the mean is NaN: it is not averaged
+    spread: `t95` (Student-t 95 % interval of the mean; over fewer than five seeds, where it says nothing, `range`), `sd`
+    (one standard deviation either way), `range` (least to largest). log: of logarithms, so the mean is geometric. Where a row is not ok the mean is NaN: it is not averaged
     away. `n` counts all rows.
     """
     rows = []
@@ -187,12 +188,12 @@ def summary(frame: pd.DataFrame, x: str = "step", y: str = "value", *, spread: s
 def _spread(values: np.ndarray, spread: str, log: bool) -> tuple[float, float, float]:
     mean, n = values.mean(), len(values)
     sd = values.std(ddof=1) if n > 1 else 0.0
-    if spread == "range":
+    if spread == "range" or (spread == "t95" and n < FEWEST):
         low, high = values.min(), values.max()
     elif spread == "sd":
         low, high = mean - sd, mean + sd
     elif spread == "t95":
-        half = stats.t.ppf(0.975, n - 1) * sd / np.sqrt(n) if n > 1 else 0.0
+        half = stats.t.ppf(0.975, n - 1) * sd / np.sqrt(n)
         low, high = mean - half, mean + half
     else:
         raise ValueError(f"spread must be t95, sd or range, got {spread!r}")

@@ -128,7 +128,7 @@ def sentence(text: str | None) -> str:
     if not text:
         return ""
     first = re.match(r"[a-z]+", text)
-    if first and text[first.end() : first.end() + 1] in (" ", ","):
+    if first and re.match(r"[ ,](?!\()", text[first.end() :]):
         text = text[0].upper() + text[1:]
     return text if text.endswith((".", "?", "!")) else text + "."
 
