@@ -9,6 +9,7 @@ Axes: S rows (seeds), p parameters, M blocks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -20,15 +21,19 @@ from descent.papers.dualpriv.lora import Layout
 class BlockMap(NamedTuple):
     """Which block each parameter belongs to."""
 
+    sizes: tuple[int, ...]  # M block sizes, in the order in which the blocks lie
     of_parameter: Tensor  # (p,) int64
-    size: Tensor  # (M,)
 
 
-def block_map(layout: Layout, device: torch.device | None = None, dtype: torch.dtype = torch.float32) -> BlockMap:
+def block_map(layout: Layout, device: torch.device | None = None) -> BlockMap:
     """The blocks of a layout: one LoRA matrix each."""
-    size = torch.tensor([block.size for block in layout.blocks])
-    of_parameter = torch.repeat_interleave(torch.arange(len(size)), size)
-    return BlockMap(of_parameter.to(device), size.to(device, dtype))
+    return contiguous_blocks([block.size for block in layout.blocks], device)
+
+
+def contiguous_blocks(sizes: Sequence[int], device: torch.device | None = None) -> BlockMap:
+    """Blocks of the given sizes, one after another."""
+    of_parameter = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    return BlockMap(tuple(sizes), of_parameter.to(device))
 
 
 def scores(blocks: BlockMap, update: Tensor, kind: str = "rms") -> Tensor:
@@ -36,9 +41,9 @@ def scores(blocks: BlockMap, update: Tensor, kind: str = "rms") -> Tensor:
 
     The noise alone has norm about sqrt(size), so "l2" favours large blocks whatever their signal.
     """
-    square = torch.zeros(len(update), len(blocks.size), dtype=update.dtype, device=update.device)
-    square = square.index_add(1, blocks.of_parameter, update.square())
-    return (square / blocks.size if kind == "rms" else square).sqrt()
+    parts = zip(update.split(blocks.sizes, -1), blocks.sizes, strict=True)
+    power = 0.5 if kind == "rms" else 0.0
+    return torch.stack([torch.linalg.vector_norm(part, dim=-1) / size**power for part, size in parts], -1)
 
 
 def largest(score: Tensor, keep: float) -> Tensor:

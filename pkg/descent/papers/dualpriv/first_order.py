@@ -62,11 +62,15 @@ class Method(NamedTuple):
     draw: Callable[..., Callable[[int, int], Noise]]
 
 
+def clip_factors(gradients: Sequence[Tensor], clip_norm: float) -> Tensor:
+    """c_i = min(1, C / (|g_i| + 1e-6)), (S, 1, b), the norm over all pieces (S, b, size) jointly."""
+    norms = torch.stack([torch.linalg.vector_norm(g, dim=-1) for g in gradients])
+    return (clip_norm / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp(max=1.0)[:, None]
+
+
 def clipped_sum(gradients: Sequence[Tensor], clip_norm: float) -> Tensor:
-    """sum_i c_i g_i (S, p), c_i = min(1, C / (|g_i| + 1e-6)), the norm over all pieces (S, b, size) jointly."""
-    # vector_norm has no (S, b, size) temporary, which squaring would have.
-    norms = torch.stack([torch.linalg.vector_norm(g, dim=-1) for g in gradients]).square().sum(0).sqrt()
-    factors = (clip_norm / (norms + 1e-6)).clamp(max=1.0)[:, None]  # (S, 1, b)
+    """sum_i c_i g_i (S, p)."""
+    factors = clip_factors(gradients, clip_norm)
     return torch.cat([(factors @ g)[:, 0] for g in gradients], -1)
 
 
@@ -93,7 +97,7 @@ def dpsgd(
     ledger.confirm()
     device = problem.train.x.device
     layout = problem.layout
-    blocks = block_map(layout, device, problem.train.x.dtype)
+    blocks = block_map(layout, device)
     records = len(problem.train.answer)
     phase_of = torch.arange(PHASES, device=device)
 

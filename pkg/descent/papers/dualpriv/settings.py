@@ -79,4 +79,23 @@ SETTINGS: dict[str, Setting] = {
         default="rms",
         choices=("rms", "l2", "random"),
     ),
+    # memory and time
+    "model": Setting(
+        "Whose step is counted: the study's small model or a LLaVA-1.5-7B-shaped one.",
+        kind=str,
+        default="small",
+        choices=("small", "llava-7b"),
+    ),
+    "micro_batch_size": Setting("Samples of the step that is counted or timed.", kind=int, low=1, high=10**5),
+    "counted": Setting("What a 7B-shaped count includes: a row of footprint.COUNTED.", kind=str, default="plain"),
+    "measured": Setting("Read the peak from a CUDA device instead of counting.", kind=bool, default=False),
+    # audits
+    "canaries": Setting("m: canaries, each included with probability 1/2.", kind=int, default=1000, low=2, high=10**6),
+    "guesses": Setting("r: guesses of the audit, fixed in advance, even.", kind=int, default=100, low=2, high=10**6),
+    "attacked": Setting(
+        "Members, and as many others, whose membership is guessed from their loss.", kind=int, default=1000, low=2, high=10**6
+    ),
+    "trials": Setting("Trials of the mask game, in each of its two worlds.", kind=int, default=20000, low=10, high=10**7),
+    "noise": Setting("sigma of the one step that is audited; clip norm 1.", default=0.0, low=0),
+    "claimed": Setting("epsilon that the run without noise claims.", default=3.0, low=0, open_low=True),
 }
