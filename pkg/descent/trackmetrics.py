@@ -42,14 +42,25 @@ def _series(frame: pd.DataFrame, inside: list[str]) -> Iterator[Point]:
             steps = np.sort(part["step"].unique())
             if len(steps) < 2:
                 continue
-            kept = steps[np.unique(np.linspace(0, len(steps) - 1, min(MOST_POINTS, len(steps))).round().astype(int))]
-            part = part[part["step"].isin(kept)]
+            part = part[part["step"].isin(thinned(steps))]
             values = part["value"].where(part["status"] == "ok", np.nan)
             table = values.groupby(part["step"]).agg([_mean, _sd])
             name = _name(metric)
             for step, mean, sd in zip(table.index, table["_mean"], table["_sd"], strict=True):
                 yield Point(f"{name}/mean{suffix}", float(mean), int(step))
                 yield Point(f"{name}/sd{suffix}", float(sd), int(step))
+
+
+def thinned(steps: np.ndarray, most: int = MOST_POINTS) -> np.ndarray:
+    """At most `most` of ascending steps (T,): half evenly among the records, half evenly in log step, both ends kept.
+
+    Records are often dense at the end (a window that a claim reads) or on a log grid: either half alone would miss one.
+    """
+    if len(steps) <= most:
+        return steps
+    even = np.linspace(0, len(steps) - 1, most // 2).round().astype(int)
+    wanted = np.geomspace(1, 1 + steps[-1] - steps[0], most - most // 2) - 1 + steps[0]
+    return steps[np.union1d(even, np.minimum(np.searchsorted(steps, wanted), len(steps) - 1))]
 
 
 def _mean(values: pd.Series) -> float:

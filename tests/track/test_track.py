@@ -19,6 +19,7 @@ from descent.errors import StudyError
 from descent.records import read_records, write_records
 from descent.report.runs import runs_of
 from descent.results import Results
+from descent.trackmetrics import thinned
 from hill.make import STEPS, plan_of, publish
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
@@ -256,6 +257,15 @@ def test_importing_the_mirror_does_not_import_mlflow_and_forbids_its_telemetry()
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_DISABLE_TELEMETRY"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.split() == ["False", "true"]
+
+
+def test_curves_are_thinned_where_records_are_dense_and_kept_where_they_are_not():
+    grid = np.unique(np.geomspace(1, 99_000, 60).astype(int))
+    steps = np.concatenate([[0], grid, np.arange(99_001, 100_001)])
+    kept = thinned(steps)
+    assert len(kept) <= 200 and {0, 100_000} <= set(kept) and set(kept) <= set(steps)
+    assert np.isin(grid, kept).mean() > 0.9 and (kept > 99_000).sum() > 50
+    assert thinned(grid) is grid
 
 
 def test_values_that_are_too_long_are_cut():
