@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from descent.counter import normals, subkey, words
+from descent.errors import SettingError
 from descent.iterate import Trace, iterate, tree_map
 from descent.run import Context
 
@@ -81,7 +82,8 @@ class Plan:
 
 @dataclass
 class Passages:
-    """First passages. time: (R,) the step at which the threshold was reached, inf where it was not within T steps."""
+    """First passages. time: (R,) the step at which the threshold was reached, inf where it was not within T steps, NaN
+    where the chain ended in something that is not a number."""
 
     time: np.ndarray
     trace: Trace | None
@@ -107,7 +109,7 @@ def simulate(
     chunk) keeps every chain to the end, since a curve has no end of its own.
     """
     if plan.steps % plan.chunk or plan.block % plan.chunk:
-        raise ValueError(f"{name}: {plan.steps} steps in blocks of {plan.block} are no multiple of {plan.chunk}")
+        raise SettingError(f"ssi: `chunk` must divide `steps` {plan.steps} and `block` {plan.block}, got {plan.chunk}")
     rows = len(chains)
     device = context.device
     state = State(body, torch.ones(rows, dtype=torch.bool).to(device), torch.zeros(rows).double().to(device))
@@ -137,6 +139,9 @@ def simulate(
                     lambda x, index=index: x.index_select(-1, index), (state, constants, threshold)
                 )
                 kept = kept[alive]
+        if done >= total and len(kept):
+            ended = model.overlap(state.body).cpu().numpy()
+            time[kept[~np.isfinite(ended) & np.isinf(time[kept])]] = np.nan
     if trace is not None:
         trace = Trace(trace.steps * plan.chunk, trace.values)
     return Passages(time, trace)
@@ -154,8 +159,9 @@ def advancing(model: Model, constants: Any, threshold: Tensor | None, source: An
             if threshold is not None:
                 passed.append(body)
         if threshold is not None:
-            before = model.overlap(type(body)(*map(torch.stack, zip(*passed, strict=True)))) < threshold
-            lasting = torch.cat([alive[None], before]).to(steps.dtype).cumprod(0)[1:]  # 1 until the first passage
+            # Written so that an overlap that is not a number has not arrived.
+            arrived = model.overlap(type(body)(*map(torch.stack, zip(*passed, strict=True)))) >= threshold
+            lasting = torch.cat([alive[None], ~arrived]).to(steps.dtype).cumprod(0)[1:]  # 1 until the first passage
             alive, steps = lasting[-1] > 0, steps + lasting.sum(0)
         return State(body, alive, steps)
 

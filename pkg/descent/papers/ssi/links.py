@@ -14,6 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from descent.errors import SettingError
+
 SIGNS = (1.0, -1.0)  # the opposite positional encoding of two tokens: P_1 = p, P_2 = -p
 
 
@@ -53,14 +55,14 @@ def coefficients(target: str, length: int) -> tuple[list[float], str]:
     """(c_l, link) of the target y = sum_l c_l h(z*_l), h(z) = z ("linear") or (z^2 - 1) / sqrt 2 ("quadratic").
 
     Official names: sum and single are the code's "sum" and "sqrtz1"; difference and square_difference have sum_l c_l = 0,
-    to which a tied network is blind at first order (null divergence).
+    to which a tied network is blind at first order (null divergence). Raises SettingError where these are given more tokens.
     """
     if target in ("linear", "quadratic"):
         return [length**-0.5] * length, target
     if target == "single":
         return [math.sqrt(length)] + [0.0] * (length - 1), "linear"
     if length != 2:
-        raise ValueError(f"the target {target} is one of two tokens, got {length}")
+        raise SettingError(f"ssi: `length` must be 2 for the target {target}, got {length}")
     return {"difference": ([1.0, -1.0], "linear"), "square_difference": ([1.0, -1.0], "quadratic")}[target]
 
 

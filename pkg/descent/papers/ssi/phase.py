@@ -27,6 +27,7 @@ REGIONS = (
     "semantic global minimum, positional dynamics, other minima",
     "positional global minimum, other minima",
 )
+SHOWN = (0.5, 0.68, 0.74, 0.9)  # of the four landscapes, at a = 1: one for every order of minimum and dynamics
 WIDTHS, OMEGAS = (0.7, 1.0), (0.4, 1.0)  # of the official diagram [code]
 
 
@@ -38,6 +39,7 @@ def run(job: Job, context: Context) -> Records:
         if table is None:
             table = disc(p["overlaps"], p["nodes"])
             _diagram(p["cells"], table, records)
+            _landscapes(p["overlaps"], p["nodes"], records)
         width, seeds = p["width"], len(variant.seeds)
         c = curvature(width)
         values = {
@@ -65,11 +67,15 @@ def _diagram(cells: int, table: Tables, records: Records) -> None:
     records.array("omegas", omegas)
     records.array("region", torch.stack(region).to(torch.int8))
     records.array("minimum", torch.stack(best))
-    shown = [0.5, 0.7, 0.8, 0.95]
-    records.array("contour_omegas", np.array(shown))
-    records.array("contours", table.loss(torch.tensor(shown, dtype=torch.float64), 1.0))
-    records.array("contour_e", table.e)
-    records.array("contour_m", table.m.expand_as(table.e).contiguous())
+    records.array("contour_omegas", np.array(SHOWN))
+
+
+def _landscapes(points: int, n: int, records: Records) -> None:
+    """R on a square grid at a = 1 for the drawing of contours and stream lines: R extends beyond the disc."""
+    grid = torch.linspace(0, 1, points, dtype=torch.float64)
+    square = tables(grid[:, None], grid, n)
+    records.array("contours", square.loss(torch.tensor(SHOWN, dtype=torch.float64), 1.0))  # (omega, e, m)
+    records.array("contour_axis", grid)
 
 
 def disc(points: int, n: int) -> Tables:

@@ -53,7 +53,9 @@ def even_points(plan: Plan, points: int) -> list[int]:
 
 
 def add_times(records: Any, variant: Variant, times: np.ndarray) -> None:
-    """Record first passages (S,): inf is censored, and `reached` says which were made."""
+    """Record first passages (S,): inf is censored, NaN diverged, and `reached` says which were made."""
     reached = np.isfinite(times)
-    records.add(variant, "time", times, status=np.where(reached, "ok", "censored"))
+    records.add(
+        variant, "time", times, status=np.where(reached, "ok", np.where(np.isnan(times), "diverged", "censored"))
+    )
     records.add(variant, "reached", reached.astype(float))

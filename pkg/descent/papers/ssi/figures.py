@@ -1,0 +1,355 @@
+"""The room's figures, section 11 of the specification. A docstring is a caption; measured numbers come from the records."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from descent.report import theme
+from descent.report.figures import Frames
+
+ASYMPTOTIC = {1: "1", 2: "1 (and log²)", 3: "2"}
+GUIDE = {"color": "#555555", "linewidth": 1.0}  # lines of theory, which are no method
+
+
+def trajectories(frames: Frames) -> Figure:
+    """SGD follows its flow (E5). Semantic overlap m (top) and positional overlap e (bottom) against tau = lr t/d, mean
+    and range over seeds, beside the population flow and the flow with V-term; omega = 0.5, a = 1. The spread shrinks as
+    d grows at lr = 0.25; at lr = 1 (right) the V-term is what the flow lacks.
+
+    Alt: Overlaps of SGD against time in four panels; the band around the flow narrows from d = 50 to d = 800.
+    """
+    runs = frames.records("trajectory")
+    cells = list(
+        runs[["rate", "dimension"]].drop_duplicates().sort_values(["rate", "dimension"]).itertuples(index=False)
+    )
+    figure, axes = theme.grid(2, len(cells), sharex=True, sharey="row", height=4.2)
+    for column, (rate, dimension) in enumerate(cells):
+        for row, metric in enumerate(("m", "e")):
+            ax = axes[row, column]
+            own = frames.select("trajectory", metric, "sgd", dimension=dimension, rate=rate)
+            own = own.assign(tau=own["step"] * rate / dimension)
+            theme.band(ax, own, x="tau", method="sgd", spread="range")
+            times = np.sort(own["tau"].unique())
+            for method, axis in (("flow", {}), ("flow_noise", {"rate": rate})):
+                curve = frames.select("equations", metric, method, **axis).drop_duplicates("step").sort_values("step")
+                ax.plot(times[: len(curve)], curve["value"], **theme.line(method))
+            if row == 0:
+                ax.set_title(f"d = {dimension}, lr = {rate:g}")
+        axes[1, column].set_xlabel("tau")
+    axes[0, 0].set_ylabel("m")
+    axes[1, 0].set_ylabel("e")
+    theme.legend(figure, axes)
+    return figure
+
+
+def slope_of(times: pd.DataFrame) -> float:
+    """Log-log slope of the median time against d; censored times rank last. NaN where a median is not finite."""
+    value = times["value"].where(times["status"] == "ok", np.inf)
+    median = value.groupby(times["dimension"]).median()
+    if len(median) < 2 or not np.isfinite(median).all():
+        return np.nan
+    return float(np.polyfit(np.log(median.index.to_numpy(float)), np.log(median.to_numpy()), 1)[0])
+
+
+def exponents(frames: Frames) -> Figure:
+    """The sequence information exponent (E3). First step with |m| >= 1/2 against d, every seed (dots) and the median,
+    beside the flow's escape time; k is the exponent. Slopes, measured / of the flow at the same d / asymptotic, stand in
+    the panels: at these d the flow's own slopes exceed the asymptotic ones.
+
+    Alt: Time against dimension on logarithmic axes for three exponents; SGD's medians lie along the flow's lines.
+    """
+    times = frames.records("exponent")
+    orders = sorted(times["order"].unique())
+    figure, axes = theme.grid(1, len(orders), height=3.0)
+    for ax, order in zip(axes[0], orders, strict=True):
+        runs, flow = (frames.select("exponent", "time", method, order=order) for method in ("sgd", "escape"))
+        median = runs.groupby("dimension")["value"].median()
+        style = {"linestyle": "none", "marker": theme.marker("sgd"), "color": theme.colour("sgd")}
+        ax.plot(runs["dimension"], runs["value"], **style, markersize=2, alpha=0.35)
+        ax.plot(median.index, median, **style, label=f"{theme.label('sgd')}, median")
+        line = flow.drop_duplicates("dimension").sort_values("dimension")
+        ax.plot(line["dimension"], line["value"], **theme.line("escape"))
+        ax.set_xscale("log", base=2)
+        ax.set_yscale("log")
+        ax.set_title(f"k = {order}")
+        ax.set_xlabel("d")
+        ax.text(0.04, 0.96, f"slope {slope_of(runs):.2f}\nflow {slope_of(flow):.2f}\nasymptotic {ASYMPTOTIC[order]}",
+                transform=ax.transAxes, va="top", fontsize=8)  # fmt: skip
+    axes[0, 0].set_ylabel("steps")
+    theme.legend(figure, axes)
+    return figure
+
+
+def _gain(frames: Frames, experiment: str, against: str = "tied") -> pd.DataFrame:
+    """Ratio of mean first passages, plain over `against`, by length: mean, low, high (95 %, delta method, seeds paired).
+
+    A length at which a chain did not arrive has no gain (NaN).
+    """
+    rows = []
+    for length in sorted(frames.records(experiment)["length"].unique()):
+        plain, other = (
+            frames.select(experiment, "time", method, length=length).set_index("seed") for method in ("plain", against)
+        )
+        times = pd.concat([x["value"].where(x["status"] == "ok", np.nan) for x in (plain, other)], axis=1).to_numpy()
+        mean = times.mean(0)
+        spread = (times[:, 0] / mean[0] - times[:, 1] / mean[1]).std(ddof=1) / np.sqrt(len(times))
+        gain = mean[0] / mean[1]
+        rows.append((length, gain, gain * np.exp(-1.96 * spread), gain * np.exp(1.96 * spread)))
+    return pd.DataFrame(rows, columns=["length", "gain", "low", "high"])
+
+
+def _draw_gain(ax: Axes, table: pd.DataFrame, method: str) -> None:
+    error = np.abs(table[["low", "high"]].to_numpy().T - table["gain"].to_numpy())
+    ax.errorbar(table["length"], table["gain"], error, linestyle="none", capsize=2, color=theme.colour(method),
+                marker=theme.marker(method), label=f"plain over {theme.label(method)}")  # fmt: skip
+    ax.set_xscale("log", base=2)
+    ax.set_yscale("log", base=2)
+    ax.set_xlabel("L")
+
+
+def gains(frames: Frames) -> Figure:
+    """What tying gains (E1, E1b, E2). Mean first-passage time of the plain network over that of the tied one against the
+    sequence length L, 95 % intervals; the dark line is our prediction, the light one the bound L. A linear and a
+    quadratic target of all tokens gain L; one informative token gains sqrt(3L + 1) - 1.
+
+    Alt: Gain against length in three panels; points lie on the predicted lines and never above the bound L.
+    """
+    panels = (
+        ("gain", "linear target", lambda x: x),
+        ("single", "one informative token", lambda x: np.sqrt(3 * x + 1) - 1),
+        ("quadratic", "quadratic target", lambda x: x),
+    )
+    figure, axes = theme.grid(1, 3, height=3.0)
+    for ax, (experiment, title, theory) in zip(axes[0], panels, strict=True):
+        ax.set_title(title)
+        if not frames.has(experiment):
+            theme.absent(ax, frames.why(experiment))
+            continue
+        table = _gain(frames, experiment)
+        x = np.geomspace(1, max(2, table["length"].max()), 60)
+        ax.plot(x, x, **GUIDE | {"alpha": 0.4, "linestyle": "--"}, label="bound L")
+        ax.plot(x, theory(x), **GUIDE, label="theory")
+        _draw_gain(ax, table, "tied")
+    axes[0, 0].set_ylabel("gain")
+    theme.legend(figure, axes)
+    return figure
+
+
+def curves(frames: Frames) -> Figure:
+    """Overlap over time, tied and plain, linear target, d = 1000; mean and 95 % band over seeds. With its learning rate
+    scaled by L (right) the plain network moves like the tied one.
+
+    Alt: Overlap against steps; the plain network lags by the factor L, and catches up with a scaled rate.
+    """
+    runs = frames.records("curves")
+    lengths = sorted(runs["length"].unique())
+    figure, axes = theme.grid(len(lengths), 2, sharex=True, sharey=True)
+    for row, length in enumerate(lengths):
+        for ax, scaling in zip(axes[row], ("one", "length"), strict=True):
+            for method, own in (("tied", "one"), ("plain", scaling)):
+                part = frames.select("curves", "overlap", method, length=length, rate_scaling=own)
+                theme.band(ax, part[part["step"] > 0], method=method)
+            ax.set_title(f"L = {length}, plain with lr" + ("" if scaling == "one" else " x L"))
+            ax.set_xscale("log")
+        axes[row, 0].set_ylabel("overlap")
+    for ax in axes[-1]:
+        ax.set_xlabel("step")
+    theme.legend(figure, axes)
+    return figure
+
+
+def transition(frames: Frames) -> Figure:
+    """Semantic or positional (E4). Share of runs that end with |e| > |m| against the teacher's omega, exact 95 % binomial
+    intervals, a = 1; left for half the squared distance (the theory's loss), right for the distance (the official
+    simulation's). The dotted line is omega_dyn, where the steepest way out of the origin turns positional; the dashed
+    one omega_glob, where the global minimum does. Theory lines are for the squared loss.
+
+    Alt: Two rising curves of the share of positional runs, crossing one half near the dotted line at .64.
+    """
+    from scipy.stats import beta
+
+    losses = [loss for loss in ("sq", "fro") if loss in set(frames.records("transition")["loss"])]
+    figure, axes = theme.grid(1, len(losses), sharey=True, height=3.0)
+    phase = frames.records("phase")
+    known = phase[phase["width"] == 1].groupby("metric")["value"].median()
+    for ax, loss in zip(axes[0], losses, strict=True):
+        runs = frames.select("transition", "positional", "sgd", loss=loss)
+        ok = runs[runs["status"] == "ok"].groupby("omega")["value"].agg(["sum", "count"])
+        share = ok["sum"] / ok["count"]
+        low = np.nan_to_num(beta.ppf(0.025, ok["sum"], ok["count"] - ok["sum"] + 1), nan=0.0)
+        high = np.nan_to_num(beta.ppf(0.975, ok["sum"] + 1, ok["count"] - ok["sum"]), nan=1.0)
+        ax.errorbar(share.index, share, np.stack([share - low, high - share]).clip(0), capsize=2, label=theme.label("sgd"),
+                    color=theme.colour("sgd"), marker=theme.marker("sgd"), linewidth=1)  # fmt: skip
+        ax.axvline(known["omega_dynamics"], **GUIDE, linestyle=":", label="omega_dyn")
+        ax.axvline(known["omega_global"], **GUIDE, linestyle="--", label="omega_glob")
+        ax.set_title({"sq": "squared loss", "fro": "Frobenius distance"}[loss])
+        ax.set_xlabel("omega")
+    axes[0, 0].set_ylabel("share positional")
+    theme.legend(figure, axes)
+    return figure
+
+
+def landscapes(frames: Frames) -> Figure:
+    """The population loss R(e, m) at a = 1 for four omegas, with stream lines of the flow on the sphere. Semantic is the
+    corner m = 1, positional the corner e = 1; the origin is the uninformative saddle. Between omega = .641 and .738 the
+    steepest way out leads to the positional corner though the semantic one lies lower.
+
+    Alt: Four contour maps over the quarter disc with flow lines turning from the semantic to the positional corner.
+    """
+    frames.records("phase")
+    arrays = frames.arrays("phase")
+    axis, maps, omegas = arrays["contour_axis"], arrays["contours"], arrays["contour_omegas"]
+    figure, axes = theme.grid(1, len(omegas), sharey=True, height=2.5)
+    e, m = np.meshgrid(axis, axis, indexing="ij")
+    outside = e**2 + m**2 > 1
+    for ax, omega, loss in zip(axes[0], omegas, maps, strict=True):
+        by_e, by_m = np.gradient(loss, axis, axis)
+        radial = m * by_m + e * by_e
+        shown = np.where(outside, np.nan, loss)
+        ax.contourf(m, e, shown, 14, cmap="Greys", alpha=0.75)
+        speed_m, speed_e = (np.where(outside, np.nan, -g + x * radial) for g, x in ((by_m, m), (by_e, e)))
+        # streamplot wants x along columns: [e, m] is [y, x]
+        ax.streamplot(
+            axis, axis, speed_m, speed_e, density=0.7, color=theme.colour("flow"), linewidth=0.7, arrowsize=0.6
+        )
+        ax.set_title(f"omega = {omega:g}")
+        ax.set_xlabel("m")
+        ax.set_aspect("equal")
+        ax.grid(False)
+        ax.set_xlim(0, 1)
+        ax.set_ylim(0, 1)
+    axes[0, 0].set_ylabel("e")
+    return figure
+
+
+SHADES = ("#FFFFFF", "#BFBFBF", "#2E4A62", "#F2D9A0", "#D98E04", "#7FA8C9")
+
+
+def phase_diagram(frames: Frames) -> Figure:
+    """The phase diagram (E8) over the positional strength a and the mixing omega: which minimum of the population loss is
+    the global one, whether there are others, and where the dynamics at the origin point. Lines: omega_dyn (dotted) and
+    R(1, 0) = R(0, 1) (dashed). Between them SGD is led to the positional solution against the global minimum.
+
+    Alt: A map of six regions, semantic below, positional above, with a band between in which dynamics and minimum differ.
+    """
+    from descent.papers.ssi.phase import REGIONS
+    from descent.papers.ssi.quadrature import omega_dynamics, omega_global
+
+    frames.records("phase")
+    arrays = frames.arrays("phase")
+    widths, omegas = arrays["widths"], arrays["omegas"]
+    figure, axes = theme.grid(1, 1, width=7.2, height=5.0)
+    ax = axes[0, 0]
+    ax.pcolormesh(widths, omegas, arrays["region"].T, cmap=ListedColormap(SHADES), norm=BoundaryNorm(np.arange(7) - 0.5, 6),
+                  rasterized=True)  # fmt: skip
+    some = widths[:: max(1, len(widths) // 40)]
+    ax.plot(some, [omega_dynamics(float(a)) for a in some], color="#222222", linestyle=":", label="omega_dyn")
+    ax.plot(some, [omega_global(float(a)) for a in some], color="#222222", linestyle="--", label="R(1,0) = R(0,1)")
+    ax.set_xlim(widths[0], widths[-1])
+    ax.set_ylim(omegas[0], omegas[-1])
+    ax.set_xlabel("a")
+    ax.set_ylabel("omega")
+    ax.grid(False)
+    patches = [Patch(facecolor=c, edgecolor="#555555", label=name) for c, name in zip(SHADES, REGIONS, strict=True)]
+    figure.legend(handles=[*ax.get_lines(), *patches], loc="outside lower center", ncols=2, fontsize=7)
+    return figure
+
+
+def encoding(frames: Frames) -> Figure:
+    """Positional encoding lowers the exponent (E7). |m| and |e| of trace attention with and without the opposite
+    positional encoding, mean and 95 % band over seeds; the grey line is 3/sqrt d. Without encoding there is no signal.
+
+    Alt: With positional encoding m rises to about three quarters; without it stays near its start.
+    """
+    runs = frames.records("encoding")
+    figure, axes = theme.grid(1, 2, sharey=True, height=2.8)
+    for ax, metric in zip(axes[0], ("m", "e"), strict=True):
+        for method in ("attention_pe", "attention"):
+            part = runs[(runs["metric"] == metric) & (runs["method"] == method) & (runs["step"] > 0)]
+            if metric == "m" or method == "attention_pe":
+                theme.band(ax, part, method=method)
+        ax.set_xscale("log")
+        ax.set_xlabel("step")
+        ax.set_title(f"|{metric}|")
+    axes[0, 0].axhline(3 / np.sqrt(200), **GUIDE, linestyle="--", label="3/sqrt d")
+    theme.legend(figure, axes)
+    return figure
+
+
+def null_divergence(frames: Frames) -> Figure:
+    """Null divergence (E6). Overlap over time for y = z*_1 - z*_2, every seed: the target's coefficients cancel, the tied
+    network is blind to it and the plain network learns. The dashed line is the level of 0.3.
+
+    Alt: Overlap curves; the plain network's rise to high values, the tied network's stay at the start.
+    """
+    figure, axes = theme.grid(1, 1, width=5.0, height=2.9)
+    ax = axes[0, 0]
+    frames.records("null")
+    for method in ("tied", "plain"):
+        part = frames.select("null", "overlap", method, target="difference")
+        theme.seeds(ax, part[part["step"] > 0], method=method)
+    ax.axhline(0.3, **GUIDE, linestyle="--", label="level")
+    ax.set_xlabel("step")
+    ax.set_ylabel("overlap")
+    theme.legend(figure, axes)
+    return figure
+
+
+def collapse(frames: Frames) -> Figure:
+    """Scaled learning rates collapse the curves (E1-lr; at the paper's scale). Mean overlap over time, tied with lr and
+    plain with lr x L (linear target) or lr x sqrt L (one informative token), a shade a length L, dark for long.
+
+    Alt: Overlap curves of all lengths lying on each other.
+    """
+    runs = frames.records("collapse")
+    targets = [t for t in ("linear", "single") if t in set(runs["target"])]
+    figure, axes = theme.grid(1, len(targets), sharey=True, height=2.8)
+    lengths = sorted(runs["length"].unique())
+    for ax, target in zip(axes[0], targets, strict=True):
+        for method in ("tied", "plain"):
+            for length, shade in zip(lengths, theme.shades(method, len(lengths)), strict=True):
+                part = frames.select("collapse", "overlap", method, target=target, length=length)
+                label = theme.label(method) if length == lengths[-1] else "_length"
+                theme.band(ax, part[part["step"] > 0], method=method, color=shade, label=label, alpha=0)
+        ax.set_xscale("log")
+        ax.set_title(target)
+        ax.set_xlabel("step")
+    axes[0, 0].set_ylabel("overlap")
+    theme.legend(figure, axes)
+    return figure
+
+
+def square(frames: Frames) -> Figure:
+    """Trace attention against a plain network with activation u^2 (E9; at the paper's scale). Gain in first-passage time
+    against L, and the ratio of growth rates L E[Lap f]/2 [derived, Monte Carlo].
+
+    Alt: Gain against length beside the predicted ratio of growth rates.
+    """
+    frames.records("square")
+    figure, axes = theme.grid(1, 1, width=5.0, height=2.9)
+    ax = axes[0, 0]
+    _draw_gain(ax, _gain(frames, "square", "trace"), "trace")
+    ax.plot([3, 4, 5, 7, 9], [0.42, 0.65, 0.86, 1.27, 1.67], **GUIDE, label="ratio of growth rates")
+    ax.set_ylabel("gain")
+    theme.legend(figure, axes)
+    return figure
+
+
+FIGURES = {
+    "trajectories": trajectories,
+    "exponents": exponents,
+    "gains": gains,
+    "curves": curves,
+    "transition": transition,
+    "landscapes": landscapes,
+    "phase_diagram": phase_diagram,
+    "encoding": encoding,
+    "null_divergence": null_divergence,
+    "collapse": collapse,
+    "square": square,
+}
