@@ -39,7 +39,7 @@ def run(job: Job, context: Any) -> Records:
             continue
         private = world.split("private", params["records"])
         steps = params["steps"]
-        points = tuple(sorted({0, steps // 4, steps // 2, 3 * steps // 4, steps}))
+        points = tuple(sorted({steps // 4, steps // 2, 3 * steps // 4, steps}))
         done = train(context, world, variant, private, measure, points)
         records.add_trace(variant, done.trace)
         record_ledger(records, variant, done.ledger)

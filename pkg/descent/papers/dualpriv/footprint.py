@@ -226,7 +226,7 @@ def run(job: Job, context: Any) -> Records:
             case = llava_case(visual, p["micro_batch_size"], COUNTED[p["counted"]], device)
         peak = count(case, plan.order, p["keep"] if plan.blocks else 1.0)
         records.add(variant, "peak_memory", peak / 1e6, seeds=variant.seeds[:1])
-        records.add(variant, "weights_memory", sum(z.nbytes for z in case.held()) / 1e6, seeds=variant.seeds[:1])
+        records.add(variant, "held_memory", sum(z.nbytes for z in case.held()) / 1e6, seeds=variant.seeds[:1])
         del case
     return records
 

@@ -24,6 +24,24 @@ METRICS = {
     "epsilon_spent": Metric("", "epsilon by the accountant that set the noise (Renyi, orders 2..255).", "lower"),
     "epsilon_numerical": Metric("", "epsilon of the same run by the numerical accountant (upper value).", "lower"),
     "delta": Metric("", "delta of the guarantee."),
+    # audits
+    "nominal_epsilon": Metric("", "epsilon that the audited run claims."),
+    "epsilon_lower_bound": Metric("", "epsilon that the audit proves to be exceeded or met, at 95 %."),
+    "audit_correct": Metric("", "Right guesses of the one-run audit."),
+    "audit_guesses": Metric("", "Guesses of the one-run audit, fixed in advance."),
+    "audit_canaries": Metric("", "Canaries of the one-run audit."),
+    "mia_auc": Metric("", "Area under the ROC curve of loss-threshold membership inference; 0.5 is chance."),
+    "mia_auc_low": Metric("", "Lower end of its 95 % interval over records (DeLong)."),
+    "mia_auc_high": Metric("", "Upper end of its 95 % interval over records (DeLong)."),
+    "kept_with_record": Metric("trials", "Mask game: block 0 kept, the record present."),
+    "kept_without_record": Metric("trials", "Mask game: block 0 kept, the record absent."),
+    "game_trials": Metric("trials", "Trials of the mask game in each world."),
+    # memory
+    "peak_memory": Metric("MB", "Largest sum of live tensors during one step, in 10^6 bytes.", "lower", log=True),
+    "held_memory": Metric("MB", "Tensors there before the step: weights, adapter, the micro-batch's inputs.", "lower", log=True),
+    # time
+    "step_cpu_seconds": Metric("s", "Process time of one step.", "lower", log=True),
+    "step_wall_seconds": Metric("s", "Wall time of one step.", "lower", log=True),
     # the base
     "public_accuracy_full": Metric("", "The base on public questions, all visual tokens.", "higher"),
     "public_accuracy_pruned": Metric("", "The base on public questions, tokens pruned by CLS's attention.", "higher"),
@@ -88,6 +106,12 @@ METHODS = {
         "no noise", "control", "Dual-Priv that claims a budget and adds no noise: an audit must catch it.", "derived",
         (*_FIRST, *_TOKENS, "keep", "step_size"),
     ),
+    "noisy_mask": MethodCard(
+        "mask after noise", "control", "The mask game with blocks chosen by the noisy update: honest.", "derived"
+    ),
+    "clean_mask": MethodCard(
+        "mask before noise", "control", "The mask game with blocks chosen by the clean update: must be caught.", "derived"
+    ),
     "zero_shot": MethodCard("zero-shot", "baseline", "The frozen base, untrained.", "derived"),
     "base": MethodCard("base", "baseline", "The small LLaVA, pre-trained on public scenes.", "derived"),
 }  # fmt: skip
@@ -96,6 +120,8 @@ _RUN = (
     "epsilon", "delta", "accountant", "noise_multiplier", "steps", "batch", "records", "test_records", "pool", "rank",
     "alpha", "task",
 )  # fmt: skip
+
+_COUNT = ("micro_batch_size", "model", "counted", "measured", "rank")
 
 EXPERIMENTS = {
     "pretrain": ExperimentCard(
@@ -114,6 +140,12 @@ EXPERIMENTS = {
     "tokens": ExperimentCard(f"{_MODULE}.accuracy", _RUN),
     "stress": ExperimentCard(f"{_MODULE}.accuracy", _RUN),
     "adam": ExperimentCard(f"{_MODULE}.accuracy", _RUN),
+    "audit": ExperimentCard(f"{_MODULE}.auditing", (*_RUN, "canaries", "guesses", "attacked")),
+    "mechanism": ExperimentCard(f"{_MODULE}.mechanism", ("noise", "delta", "canaries", "guesses", "trials", "claimed")),
+    "footprint": ExperimentCard(f"{_MODULE}.footprint", _COUNT),
+    "footprint_7b": ExperimentCard(f"{_MODULE}.footprint", _COUNT),
+    "footprint_cuda": ExperimentCard(f"{_MODULE}.footprint", _COUNT),
+    "cost": ExperimentCard(f"{_MODULE}.cost", ("micro_batch_size", "rank", "alpha")),
 }  # fmt: skip
 
 ROOM = Room(METRICS, METHODS, EXPERIMENTS, SETTINGS)

@@ -54,7 +54,7 @@ SETTINGS: dict[str, Setting] = {
         default="test",
         choices=("test", "validation"),
     ),
-    "step_size": Setting("Learning rate of the private optimiser.", low=0, high=1000, open_low=True),
+    "step_size": Setting("Learning rate of the private optimiser.", default=1.0, low=0, high=1000, open_low=True),
     "optimiser": Setting("What the noisy gradient is fed to.", kind=str, default="sgd", choices=("sgd", "adam")),
     "probe": Setting("mu: half the distance of DPZero's two losses.", default=1e-3, low=0, high=1, open_low=True),
     "micro_batch": Setting(
