@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from descent import iterate
 from descent.config.plan import make_plan
 from descent.config.read import read_study
@@ -25,10 +26,14 @@ def _short(params):
     return {name: min(params[name], cap) for name, cap in caps.items() if name in params}
 
 
+def short_job(plan, experiment):
+    (job,) = plan.of("gmfg", experiment)
+    return replace(job, variants=tuple(replace(v, params=v.params | _short(v.params)) for v in job.variants))
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_loops_neither_wait_nor_copy(plan, experiment, monkeypatch):
-    (job,) = plan.of("gmfg", experiment)
-    job = replace(job, variants=tuple(replace(v, params=v.params | _short(v.params)) for v in job.variants))
+    job = short_job(plan, experiment)
     want = perform(job).frame(job)
     with Accelerator() as sim:
         monkeypatch.setattr(iterate, "WATCH", sim.phase)
@@ -40,3 +45,13 @@ def test_loops_neither_wait_nor_copy(plan, experiment, monkeypatch):
     assert (got["status"] == want["status"]).all()
     a, b = got["value"].to_numpy(), want["value"].to_numpy()
     np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="no CUDA device: graphs are replayed on the CPU in test_gmfg_model_free"
+)
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_a_gpu_with_its_graphs_agrees_with_the_cpu(plan, experiment):
+    job = short_job(plan, experiment)
+    want, got = perform(job).frame(job), perform(job, device="cuda").frame(job)
+    np.testing.assert_allclose(got["value"].to_numpy(), want["value"].to_numpy(), rtol=1e-6, atol=1e-9)

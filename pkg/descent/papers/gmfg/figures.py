@@ -27,7 +27,7 @@ def convergence(frames):
     """Relative errors after each population update, from random starts (E1): geometric mean over seeds, band from the best to
     the worst seed. Darker graphons have a larger outer rate rho; all share one slope, so its curves coincide.
 
-    Alt: Three panels of straight falling lines on a logarithmic axis, steeper for graphons of smaller rho.
+    Alt: Three panels of error curves on a logarithmic axis, one curve for each graphon.
     """
     figure, axes = theme.grid(1, 3, sharex=True, height=3.3)
     rates = _rates(frames, "graphons")
@@ -45,7 +45,7 @@ def rates(frames):
     """Measured outer factor against the oracle's rho, with long inner loops (E1): mean over seeds, bar from least to largest;
     the factor is fitted to the last five |Z - Z*| above 1e-9. On the diagonal they agree.
 
-    Alt: Seven points on the diagonal, from minmax at 0.06 to threshold at 0.38.
+    Alt: One point for each graphon, with the diagonal on which factor and rho agree.
     """
     figure, axes = theme.grid(1, 1, width=4.4, height=3.4)
     ax, rho = axes[0, 0], _rates(frames, "rates")
@@ -85,7 +85,7 @@ def best_response(frames):
     """The inner loops with the population frozen at the equilibrium (E2): the slope from its start, natural and vanilla
     gradients; the intercepts from theirs with K = K*. Dotted: the derived factor 0.7 a step. Band: least to largest seed.
 
-    Alt: The natural slope falls on a straight line beside the dotted one, the vanilla slope hardly moves; the intercepts fall straight.
+    Alt: Two panels of error curves on a logarithmic axis, slope and intercepts, beside a dotted line that falls by 0.7 a step.
     """
     figure, axes = theme.grid(1, 2, height=2.9)
     for ax, (metric, title), methods in zip(axes[0], PARTS[:2], (("vanilla", "pg"), ("pg",)), strict=True):
@@ -106,10 +106,10 @@ def best_response(frames):
 
 
 def frequency(frames):
-    """Gradient steps to a relative error of 1e-6 against the number N of actions in unit time (E3): functional gradients need
-    as many at every N, Euclidean ones in proportion to N. Mean over seeds, band from least to largest.
+    """Gradient steps to a relative error of 1e-6 against the number N of actions in unit time (E3), for functional gradients
+    (PG-GMFG) and Euclidean ones with the step size that suits N = 10 (B2). Mean over seeds, band from least to largest.
 
-    Alt: Two flat lines near 40 steps and two rising ones with slope one, on logarithmic axes.
+    Alt: Two panels, slope and intercept, of steps against N on logarithmic axes, one line for each method.
     """
     figure, axes = theme.grid(1, 2, height=2.9, sharey=True)
     for ax, part in zip(axes[0], ("slope", "intercept"), strict=True):
@@ -129,7 +129,7 @@ def noise(frames):
     same at every D, the vanilla's darker for larger D. Right: steps to 1e-6; a triangle marks runs not there after the cap, a
     cross runs that diverged.
 
-    Alt: The natural gradient needs 36 steps at every noise level; the vanilla one over a thousand, a hundred, or never arrives.
+    Alt: Error curves of vanilla and natural gradients on the left, steps needed against the noise level on the right.
     """
     figure, axes = theme.grid(1, 2, height=3.1)
     left, right = axes[0]
@@ -166,7 +166,7 @@ def sampling(frames):
     """Final relative errors of the model-free version against the number n of runs a player (E5): mean over seeds with its 95 %
     interval. Dotted: 1 / √n. Darker: more noise.
 
-    Alt: Errors of slope, intercepts and aggregates fall with n along the dotted line, higher for more noise.
+    Alt: Three panels of errors against n on logarithmic axes, one line for each noise level, beside a dotted line of slope -1/2.
     """
     figure, axes = theme.grid(1, 3, height=2.9)
     records = frames.records("sampling")
@@ -195,7 +195,7 @@ def equilibria(frames):
     """The equilibrium of the default start on each graphon: aggregates Z*(t, x) above, intercepts G*(t, x) below; time runs to
     the right, players x upwards. One colour scale a row.
 
-    Alt: Heat maps; the aggregate fades in time, and players near the graphon's well connected end see more of it.
+    Alt: Two rows of heat maps over time and players, one column for each graphon.
     """
     arrays = frames.arrays("equilibria")
     names = [name for name in GRAPHONS if f"Z_{name}" in arrays]
@@ -220,10 +220,10 @@ def equilibria(frames):
 
 
 def coupling(frames):
-    """|Z - Z*| relative to |Z*| under three strengths of coupling (E6): it falls where rho is below 1 and grows where it is above.
-    Band: least to largest seed.
+    """|Z - Z*| relative to |Z*| under three strengths of coupling (E6): it must fall where rho is below 1 and grow where it is
+    above. Band: least to largest seed.
 
-    Alt: Nine curves in three panels; the strongest coupling grows on the threshold and constant graphons and falls on unifatt.
+    Alt: One panel for each of three graphons, one curve of the error for each strength of the coupling.
     """
     records = frames.records("coupling")
     names = [name for name in ("unifatt", "threshold", "constant") if name in set(records["graphon"])]
@@ -243,10 +243,10 @@ def coupling(frames):
 def baselines(frames):
     """Every method from the same random starts on unifatt (E7). Left: aggregates' error after each population update, mean and
     band over seeds; a cross marks divergence. Right: gradient steps to a relative error of 1e-6, a point a seed; a triangle marks
-    runs that never got there. Exact responses (B3, B5) take no gradient steps. The single loop needs fewer gradient steps than
-    the bilevel scheme here, with more population updates.
+    runs that never got there, the number is the mean over the others. Exact responses (B3, B5) take no gradient steps. The single
+    loop (B4) trades population updates for gradient steps: whether two loops pay is read from both panels together.
 
-    Alt: PG-GMFG and exact responses fall together; vanilla, unscaled and naive gradients are slower.
+    Alt: Error curves of seven methods on the left, gradient steps needed by five of them on the right.
     """
     figure, axes = theme.grid(1, 2, height=3.4)
     left, right = axes[0]
@@ -261,6 +261,10 @@ def baselines(frames):
         arrived, lost = cells[cells["status"] == "ok"], cells[cells["status"] != "ok"]
         if len(arrived):
             theme.points(right, at, arrived["value"], method)
+            mean = arrived["value"].mean()
+            right.annotate(
+                f"{mean:.0f}", (at, mean), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8
+            )
         if len(lost):
             right.plot(
                 at,
