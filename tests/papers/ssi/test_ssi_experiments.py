@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from support import ROOT
 from descent.config.plan import make_plan
 from descent.config.read import read_study
 from descent.job import Job, Variant
@@ -118,6 +118,17 @@ def test_runs_and_equations_that_are_recorded_at_different_times_are_refused():
         perform(job("trajectory", ("sgd", p)), needs={"equations": Need(None, other)})
 
 
+def test_the_measured_rivals_advance_the_same_chains():
+    """`cost`: every rival's call does its steps, and the two d-dimensional ones end at the same law's overlaps."""
+    from descent.papers.ssi.cost import workload
+
+    p = {"dimension": 50, "rate": 0.2, "omega": 0.5, "width": 1.0, "loss": "sq", "chains": 40, "chunk": 5}
+    ends = {m: workload(Variant(m, {}, p, (500,)), CONTEXT)() for m in ("sgd", "direct", "autograd")}
+    assert ends["sgd"].body.w.shape == (3, 40) and ends["direct"].w.shape == ends["autograd"].w.shape == (40, 50)
+    m = {"sgd": ends["sgd"].body.w[0], **{k: ends[k].w[:, 0] / 50**0.5 for k in ("direct", "autograd")}}
+    assert all(abs(float(x.mean()) - 0.3) < 0.05 and float(x.std()) > 0 for x in m.values())
+
+
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
     """The smoke scale on development seeds, run once."""
@@ -143,6 +154,6 @@ def test_every_claim_is_judged_from_smoke_results_and_names_a_figure(smoke):
     from descent.results import Results
 
     claims = judge_claims(Results(smoke[0], "ssi", smoke[1]))
-    # c1 reads d = 800 and steps 200 and 600, which smoke does not run
-    assert [c.verdict for c in claims] == ["not run", *["smoke"] * 5]
+    # Smoke has neither the dimensions and steps that c1 reads nor the exponent 3 of c2's headline.
+    assert [c.verdict for c in claims] == ["not run", "not run", *["smoke"] * 4]
     assert {c["figure"] for c in smoke[0].papers["ssi"].claims.values()} <= set(FIGURES)
