@@ -214,6 +214,14 @@ def test_the_naive_slope_feels_the_players_and_the_method_s_does_not():
     assert not torch.allclose(naive(game, players).step(start).K, naive(game, players).step(other).K, atol=1e-3)
 
 
+def test_the_naive_slope_diverges_at_the_method_s_step_size_even_from_beside_the_equilibrium():
+    game, players, best = small(players=20, intervals=50)
+    beside = Policy(best.K + 0.1, best.G, best.Z)
+    assert not run(naive(game, players), beside, 5).K.abs().max() < 10
+    assert slope_norm(game, run(naive(game, players, slope_step_size=0.05), beside, 20).K - best.K).item() < 0.05
+    assert slope_norm(game, run(pg(game, players), beside, 5).K - best.K).item() < 1e-7
+
+
 def test_naive_refuses_several_graphons():
     game, players, _ = small(GRAPHONS)
     with pytest.raises(ValueError, match="one graphon"):
