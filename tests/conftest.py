@@ -1,18 +1,12 @@
-"""What all tests share: one thread, the tiny room on the path, and checkouts of it to run the workflow in."""
+"""What all tests share: one thread, and a checkout of the tiny room to run the workflow in."""
 
 import os
-import shutil
-import subprocess
 import sys
-from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ROOT / "tests" / "rooms"
-sys.path.insert(0, str(ROOMS))
+from support import make_project
 
 
 @pytest.fixture(autouse=True)
@@ -26,31 +20,3 @@ def _one_thread(request):
 def project(tmp_path, monkeypatch):
     """A checkout in miniature: the real Snakefile, workflow and profile, and one paper, tiny."""
     return make_project(tmp_path / "project", monkeypatch)
-
-
-def make_project(folder: Path, monkeypatch, papers=("tiny",)) -> Path:
-    """Copy the workflow into `folder` with the papers of tests/rooms."""
-    (folder / "config" / "papers").mkdir(parents=True)
-    for name in ("workflow", "profiles"):
-        shutil.copytree(ROOT / name, folder / name)
-    shutil.copy(ROOT / "Snakefile", folder)
-    shutil.copy(ROOT / "config" / "config.yaml", folder / "config")
-    for paper in papers:
-        shutil.copy(ROOMS / f"{paper}.yaml", folder / "config" / "papers")
-    (folder / "data.dvc").write_text("outs: []\n")
-    monkeypatch.setenv("DESCENT_ROOT", str(folder))
-    return folder
-
-
-def snakemake(folder: Path, *arguments: str, check: bool = True, **options) -> subprocess.CompletedProcess:
-    """Run snakemake in `folder` as a user would; returns the finished process with its output as text."""
-    environment = {k: v for k, v in os.environ.items() if k != "DESCENT_ROOT"}
-    environment |= {"PYTHONPATH": f"{os.environ.get('PYTHONPATH', '')}{os.pathsep}{ROOMS}", "OMP_NUM_THREADS": "1"}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", *arguments],
-        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600, **options,
-    )  # fmt: skip
-    if check and done.returncode:
-        raise AssertionError(f"snakemake {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout[-4000:]}")
-    return done

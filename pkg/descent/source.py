@@ -66,6 +66,12 @@ def _path(name: str, packages: set[str]) -> Path | None:
     return None
 
 
+def module_text(name: str) -> str:
+    """The text of a module, docstrings included; empty when there is no such module."""
+    path = _path(name, {name.split(".")[0]})
+    return path.read_text(encoding="utf-8") if path else ""
+
+
 @cache
 def _folder(package: str) -> Path | None:
     spec = importlib.util.find_spec(package)

@@ -21,7 +21,7 @@ from descent.errors import ConfigError, DataError
 from descent.files import digest
 from descent.job import ARRAYS, CHOSEN, RECORDS, SIDECAR, Job
 from descent.results import Results
-from descent.source import job_source, source_hash
+from descent.source import job_source, module_text, source_hash
 
 
 class Study:
@@ -124,7 +124,8 @@ class Study:
         room = room_of(config)
         package = config.package or f"descent.papers.{paper}"
         texts = (f"{package}.room", f"{package}.figures", "descent.report.page", "descent.report.figures")
-        return digest([_plain(config), sorted(room.metrics), self.label, source_hash(*texts), self.templates()])
+        captions = module_text(f"{package}.figures")  # docstrings are captions, and no source hash sees them
+        return digest([_plain(config), sorted(room.metrics), self.label, source_hash(*texts), captions, self.templates()])
 
     def templates(self) -> str:
         """The hash of the report's templates, styles and scripts."""
@@ -138,9 +139,10 @@ class Study:
             [registered(self.root), self.papers, self.label, self.templates(), source_hash("descent.report.front", "descent.report.overview")]
         )
 
-    def tracking(self) -> str:
-        """The hash of what makes the mirror."""
-        return source_hash("descent.track")
+    def tracking(self) -> dict[str, str]:
+        """Where the mirror goes, and the hash of what makes it."""
+        uri = self.config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or "under the results folder"
+        return {"uri": uri, "source": source_hash("descent.track")}
 
     def found(self, paper: str) -> Results:
         """What the run left on disk of one paper."""

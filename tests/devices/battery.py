@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from conftest import ROOT
+from support import ROOT
 from descent import iterate
 from descent.config.plan import make_plan, room_of
 from descent.config.read import read_study, registered

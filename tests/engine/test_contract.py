@@ -8,13 +8,14 @@ import ast
 import importlib
 import re
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOMS, ROOT
+from support import ROOMS, ROOT
 from descent.checkpoint import FileCheckpoint
 from descent.config.plan import make_plan, room_of
 from descent.config.read import read_study, registered
@@ -24,6 +25,7 @@ from descent.settings import faults
 PAPERS = registered(ROOT)
 
 
+@cache
 def plan_of(paper, scale="smoke"):
     return make_plan(ROOT, read_study(ROOT, {"papers": paper, "scale": scale}), everything=True)
 

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import yaml
-from conftest import ROOT
+from support import ROOT
 from descent.config.docs import pages
 from descent.config.model import PaperConfig
 from descent.config.plan import make_plan

@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from conftest import ROOMS, make_project
+from support import ROOMS, make_project
 from descent.config.plan import make_plan
 from descent.config.read import read_study
 from descent.errors import ConfigError, DataError, SettingError

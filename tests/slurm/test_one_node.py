@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOMS, make_project
+from support import ROOMS, make_project
 
 SCRIPT = Path(__file__).parent / "one_node.sh"
 WHY_NOT = subprocess.run(["bash", str(SCRIPT), "why-not"], capture_output=True, text=True).stdout.strip()

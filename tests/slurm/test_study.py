@@ -9,7 +9,7 @@ import sys
 
 import pytest
 import yaml
-from conftest import ROOMS, make_project
+from support import ROOMS, make_project
 from descent.config.plan import make_plan
 from descent.config.read import read_study
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOMS, make_project, snakemake
+from support import ROOMS, make_project, snakemake
 
 RECORDS = [
     f"results/smoke/tiny/{job}/records.parquet"

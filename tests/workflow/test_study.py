@@ -5,7 +5,7 @@ import json
 import os
 
 import pytest
-from conftest import make_project, snakemake
+from support import make_project, snakemake
 
 SMOKE = ("--config", "scale=smoke")
 

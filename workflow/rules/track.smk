@@ -8,8 +8,7 @@ rule track:
     output:
         f"{RESULTS}/mlflow/{{paper}}.json",
     params:
-        uri=STUDY.config.tracking.uri,
-        source=STUDY.tracking(),
+        **STUDY.tracking(),
     resources:
         mlflow=1,
     log:

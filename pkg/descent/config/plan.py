@@ -242,7 +242,7 @@ class _Planner:
 
     def _resolve(self, where, rules, cell, takes, experiment, scale) -> tuple[dict[str, Any], dict[str, Any]]:
         """The params and the reserved keys of one variant."""
-        axes = {axis: value for axis, value in cell.items() if axis in takes}
+        axes = {axis: value for axis, value in cell.items() if axis in takes and value is not None}
         reserved = {
             "seeds": scale.seeds,
             "datasets": experiment.datasets,

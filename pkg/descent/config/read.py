@@ -150,6 +150,8 @@ class _NoDuplicates(yaml.SafeLoader):
 def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode, deep: bool = False) -> dict:
     seen = set()
     for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            continue  # `<<: *anchor`
         name = loader.construct_object(key_node, deep=deep)
         if name in seen:
             raise yaml.constructor.ConstructorError(None, None, f"the key `{name}` is given twice", key_node.start_mark)
