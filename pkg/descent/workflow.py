@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from descent.config.model import StudyConfig
-from descent.config.plan import Plan, make_plan, room_of
+from descent.config.plan import Plan, make_plan
 from descent.config.read import read_study, registered
 from descent.data.cards import cards
 from descent.errors import ConfigError, DataError
@@ -121,11 +121,10 @@ class Study:
     def writing(self, paper: str) -> str:
         """The hash of all that turns the paper's verdicts and records into its page."""
         config = self.plan.papers[paper]
-        room = room_of(config)
         package = config.package or f"descent.papers.{paper}"
-        texts = (f"{package}.room", f"{package}.figures", "descent.report.page", "descent.report.figures")
+        code = source_hash(f"{package}.room", f"{package}.figures", "descent.report.page", "descent.report.figures")
         captions = module_text(f"{package}.figures")  # docstrings are captions, and no source hash sees them
-        return digest([_plain(config), sorted(room.metrics), self.label, source_hash(*texts), captions, self.templates()])
+        return digest([_plain(config), self.label, code, captions, self.templates()])
 
     def templates(self) -> str:
         """The hash of the report's templates, styles and scripts."""
