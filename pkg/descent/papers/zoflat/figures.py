@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from descent.report import theme
 
@@ -20,6 +22,32 @@ def log_steps(ax: Axes, last: int) -> None:
     ax.set_xscale("symlog", linthresh=1, linscale=0.4)
     ax.set_xlim(0, last)
     ax.set_xticks([0, *(10**k for k in range(int(np.log10(max(last, 1))) + 1))])
+
+
+def title(frames, model: str, data: str) -> str:
+    """The panel's title; where a stand-in took the dataset's place, its name."""
+    names = {name: other for job in frames.jobs("convex") for name, other in job.stand_ins.items()}
+    return f"{NAMES[model]}, {f'{names[data]} (stand-in)' if data in names else data}"
+
+
+def plain_log(axis: Axis) -> None:
+    """A logarithmic axis of few decades: 1, 3, 10, 30 (or, of less than 1.5 decades, 1, 2, 5, 10), written out."""
+    low, high = axis.get_data_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 30 * low else (1.0, 3.0)))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def spaced(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of the densely recorded first steps, those that a logarithmic axis can show apart."""
+    steps = sorted(rows["step"].unique())
+    kept = steps[-1:]
+    last = 0
+    for step in steps:
+        if step < 2 or step >= 1.08 * last:
+            kept.append(step)
+            last = step
+    return rows[rows["step"].isin(kept)]
 
 
 def positive(rows: pd.DataFrame) -> pd.DataFrame:
@@ -59,11 +87,11 @@ def test_function(frames) -> Figure:
                 steps = np.geomspace(1000, last, 50)
                 decay = start["mean"].item() * np.exp(-2 * 1e-3 * smoothing**2 * (steps - 1000))
                 ax.plot(steps, decay, color="#808080", linestyle="--", linewidth=1, label="predicted decay")
-    for ax, title in zip(
+    for ax, name in zip(
         axes.ravel(), ("Training loss", "Trace", "Training loss by smoothing", "Trace by smoothing"), strict=True
     ):
         log_steps(ax, last)
-        ax.set_title(title)
+        ax.set_title(name)
     for row in axes:
         row[0].set(yscale="log", ylabel="training loss f")
         row[1].set(ylabel="trace of the Hessian")
@@ -83,18 +111,21 @@ def linear_models(frames) -> Figure:
     figure, axes = theme.grid(3, 4, width=9.6, sharex=True)
     last = int(frames.records("convex")["step"].max())
     for column, (model, data) in enumerate(PAIRS):
-        for row, (metric, log) in enumerate((("train_loss", True), ("trace", True), ("test_accuracy", False))):
-            ax = axes[row, column]
+        for panel, (metric, log) in enumerate((("train_loss", True), ("trace", True), ("test_accuracy", False))):
+            ax = axes[panel, column]
             if frames.select("convex", metric, model=model, data=data).empty:
                 theme.absent(ax, frames.why("convex", model=model, data=data), width=24)
                 continue
             for method in ("gd", "zo", "dd", "sam"):
-                theme.band(ax, frames.select("convex", metric, method, model=model, data=data), method=method, log=log)
-            ax.set_yscale("log" if log else "linear")
+                rows = spaced(frames.select("convex", metric, method, model=model, data=data))
+                theme.band(ax, rows, method=method, log=log)
+            if log:
+                ax.set_yscale("log")
+                plain_log(ax.yaxis)
             log_steps(ax, last)
-            if row == 2:
+            if panel == 2:
                 ax.set_xlabel("step")
-        axes[0, column].set_title(f"{NAMES[model]}, {data}", fontsize=8)
+        axes[0, column].set_title(title(frames, model, data), fontsize=8)
     for row, text in enumerate(("training loss", "trace of the Hessian", "test accuracy")):
         axes[row, 0].set_ylabel(text)
     theme.legend(figure, axes)
@@ -109,19 +140,21 @@ def trace_against_loss(frames) -> Figure:
     """
     figure, axes = theme.grid(1, 4, width=9.6)
     for ax, (model, data) in zip(axes[0], PAIRS, strict=True):
-        ax.set_title(f"{NAMES[model]}, {data}", fontsize=8)
+        ax.set_title(title(frames, model, data), fontsize=8)
         if frames.select("convex", "trace", model=model, data=data).empty:
             theme.absent(ax, frames.why("convex", model=model, data=data), width=24)
             continue
         for method in ("gd", "zo", "dd", "sam"):
             loss, trace = (
-                frames.select("convex", metric, method, model=model, data=data).groupby("step")["value"].mean()
+                spaced(frames.select("convex", metric, method, model=model, data=data)).groupby("step")["value"].mean()
                 for metric in ("train_loss", "trace")
             )
             if len(loss):
                 ax.plot(loss, trace, **theme.line(method))
                 ax.plot(loss.iloc[-1:], trace.iloc[-1:], marker=theme.marker(method), color=theme.colour(method))
         ax.set(xscale="log", yscale="log", xlabel="training loss")
+        plain_log(ax.xaxis)
+        plain_log(ax.yaxis)
     axes[0, 0].set_ylabel("trace of the Hessian")
     theme.legend(figure, axes)
     return figure
@@ -163,8 +196,8 @@ def final_traces(frames) -> Figure:
     ]
     panels.append(("language model", "language", {}))
     figure, axes = theme.grid(2, 3, width=8.4)
-    for ax, (title, experiment, setting) in zip(axes.ravel(), panels, strict=True):
-        ax.set_title(title, fontsize=8)
+    for ax, (name, experiment, setting) in zip(axes.ravel(), panels, strict=True):
+        ax.set_title(name, fontsize=8)
         rows = frames.select(experiment, "trace", **setting) if frames.has(experiment) else pd.DataFrame()
         if rows.empty:
             theme.absent(ax, frames.why(experiment, **setting))
@@ -177,6 +210,7 @@ def final_traces(frames) -> Figure:
             kept = own["step"] >= (0.95 if experiment == "convex" else 1) * own["step"].max()
             theme.points(ax, at, own[kept].groupby("seed")["value"].mean(), method)
         ax.set(yscale="log", xticks=range(len(methods)), xlim=(-0.5, len(methods) - 0.5))
+        plain_log(ax.yaxis)
         ax.set_xticklabels([theme.label(m) for m in methods])
     for row in axes:
         row[0].set_ylabel("final trace")
@@ -194,7 +228,7 @@ def estimators(frames) -> Figure:
     figure, axes = theme.grid(1, 2, width=8.4)
     exact = frames.select("language", "trace")
     keys = ["method", "seed", "step"]
-    for ax, (metric, title) in zip(
+    for ax, (metric, name) in zip(
         axes[0], (("trace_official", "official, one-sided"), ("trace_symmetric", "symmetric")), strict=True
     ):
         for method in ("gd", "zo"):
@@ -204,9 +238,9 @@ def estimators(frames) -> Figure:
             both = both.merge(frames.select("language", f"{metric}_stderr"), on=keys, suffixes=("", "_error"))
             style = {"marker": theme.marker(method), "color": theme.colour(method), "label": theme.label(method)}
             ax.errorbar(both["value"], both["value_by"], both["value_error"], linestyle="none", elinewidth=0.7, alpha=0.8, markersize=4, **style)  # fmt: skip
-        limits = exact["value"].clip(lower=1e-3).min(), exact["value"].max()
-        ax.plot(limits, limits, color="#808080", linewidth=1)
-        ax.set(title=title, xscale="log", xlabel="Hutchinson's estimate")
+        equal = np.geomspace(exact["value"].clip(lower=1e-3).min(), exact["value"].max(), 100)
+        ax.plot(equal, equal, color="#808080", linewidth=1)
+        ax.set(title=name, xscale="log", xlabel="Hutchinson's estimate")
         ax.set_yscale("symlog", linthresh=10)
     axes[0, 0].set_ylabel("estimate by differences")
     theme.legend(figure, axes)

@@ -48,42 +48,66 @@ class State(NamedTuple):
     step: Tensor  # () int64, steps taken: keys the probes
 
 
+class Start(NamedTuple):
+    """What the methods of a job share: the model, its pretrained parameters and their metrics."""
+
+    model: Model
+    x: Tensor  # (R, d)
+    keys: Tensor  # (R,) int64, keys of the probes
+    metrics: dict[str, Tensor]
+
+
 def run(job: Job, context: Context) -> Records:
     records = Records()
+    starts: dict[tuple, Start] = {}
     for variant in job.variants:
-        build = roberta.from_checkpoint if variant.params["encoder"] == "roberta" else last_layer.from_arrays
-        arrays = context.needs["encodings"].arrays
-        model, start = build(arrays, variant, context.device)
-        records.add(variant, "parameters", np.full(len(variant.seeds), model.layout.size))
-        _fine_tune(model, start, variant, context, records)
+        p = variant.params
+        key = (
+            variant.seeds,
+            *(p[k] for k in ("encoder", "checkpoint_dir", "micro_batch", "first_probes", "directions", "delta")),
+        )
+        if key not in starts:
+            starts = {key: _start(variant, context)}  # one at a time
+        _fine_tune(starts[key], variant, context, records)
     return records
 
 
-def _fine_tune(model: Model, start: Tensor, variant: Variant, context: Context, records: Records) -> None:
+def _start(variant: Variant, context: Context) -> Start:
     p = variant.params
-    keys = torch.tensor([context.streams.entropy("probe", s) % 2**63 for s in variant.seeds], device=context.device)
+    build = roberta.from_checkpoint if p["encoder"] == "roberta" else last_layer.from_arrays
+    model, x = build(context.needs["encodings"].arrays, variant, context.device)
+    keys = [context.streams.entropy("probe", seed) % 2**63 for seed in variant.seeds]
+    keys = torch.tensor(keys, device=context.device)
+    # The estimate at the start is the noisiest of all: more probes.
+    return Start(model, x, keys, metrics(model, x, subkey(keys, 0), p["first_probes"], p["directions"], p["delta"]))
 
-    def measure(state: State, probes: int = p["probes"]) -> dict[str, Tensor]:
-        key = subkey(keys, state.step)
-        return {
-            "train_loss": model.loss(state.x),
-            "test_accuracy": model.accuracy(state.x),
-            **traces(model, state.x, key, probes, p["directions"], p["delta"]),
-        }
 
+def _fine_tune(start: Start, variant: Variant, context: Context, records: Records) -> None:
+    p, model = variant.params, start.model
+    records.add(variant, "parameters", np.full(len(variant.seeds), model.layout.size))
     points = {t for t in measured(p["measured"]) if t <= p["steps"]}
-    state = State(start, torch.zeros((), dtype=torch.int64, device=context.device))
     if 0 in points:
-        # The start's estimate is the noisiest of all, and both methods share it: more probes.
-        for metric, value in measure(state, p["first_probes"]).items():
+        for metric, value in start.metrics.items():
             records.add(variant, metric, value)
+
+    def measure(state: State) -> dict[str, Tensor]:
+        return metrics(model, state.x, subkey(start.keys, state.step), p["probes"], p["directions"], p["delta"])
+
     step, draw = _method(model, variant, context)
+    state = State(start.x.clone(), torch.zeros((), dtype=torch.int64, device=context.device))
     _, trace = iterate(
         context, variant.key, state, lambda s, noise: State(step(s.x, noise), s.step + 1),
         steps=p["steps"], block=p["block"], draw=draw, measure=measure, at=points - {0},
     )  # fmt: skip
     for metric, value in trace.values.items():
         records.add(variant, metric, value, step=trace.steps)
+
+
+def metrics(model: Model, x: Tensor, key: Tensor, probes: int, directions: int, delta: float) -> dict[str, Tensor]:
+    """Everything that is recorded of x (R, d); key (R,): see `traces`."""
+    with torch.no_grad():
+        own = {"train_loss": model.loss(x), "test_accuracy": model.accuracy(x)}
+    return own | traces(model, x, key, probes, directions, delta)
 
 
 def traces(model: Model, x: Tensor, key: Tensor, probes: int, directions: int, delta: float) -> dict[str, Tensor]:

@@ -57,6 +57,6 @@ SETTINGS: dict[str, Setting] = {
     "measured": Setting("The steps at which metrics are taken: numbers and first:last:distance, separated by commas.", str),
     "probes": Setting("n_h: Rademacher probes of Hutchinson's estimate.", int, 8, low=2, high=10_000),
     "first_probes": Setting("Probes at step 0.", int, 64, low=2, high=10_000),
-    "directions": Setting("Directions of the estimates by differences of losses.", int, 20, low=2, high=10_000),
+    "directions": Setting("Directions of the estimates by differences of losses.", int, 10, low=2, high=10_000),
     "delta": Setting("Length of these differences.", default=1e-4, low=0, high=1, open_low=True),
 }  # fmt: skip
