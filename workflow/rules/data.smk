@@ -1,10 +1,11 @@
 # The embedded datasets come from the repository's own DVC remote, in one call of dvc.
-# Jobs know datasets by their hashes (params), so a fresh time stamp of a data file retrains nothing.
+# Jobs know datasets by their hashes (params), so a fresh time stamp of a data file retrains nothing. A file that is there
+# is checked by content before anything is planned, so this rule has work only where one is missing.
 
 
 rule data:
     input:
-        "data.dvc",
+        ancient("data.dvc"),
     output:
         STUDY.data_files(),
     log:
