@@ -2,7 +2,8 @@
 
 The methods: `zo` (two-point zeroth order, the paper's), its control `dd` (no smoothing), `gd` and `sam`, each a builder
 from a problem and its settings to a step. The problems: `Bilinear` (section 4.1's test function), `LiftedModel` (the
-over-parameterised SVM and logistic regression of 4.2, reduced exactly) and `ExplicitModel` (the same, all D weights).
+over-parameterised SVM and logistic regression of 4.2, reduced exactly) and `ExplicitModel` (the same, all D weights). For
+language models (4.3) ZO works in place: `buffered` and `regenerating`; the models are `LastLayer` and `PromptRoberta`.
 """
 
 from descent.lazy import exports
@@ -18,5 +19,9 @@ __getattr__, __dir__, __all__ = exports(
         "LiftedModel": "lifted",
         "ExplicitModel": "explicit",
         "lift": "lifted",
+        "buffered": "mezo",
+        "regenerating": "mezo",
+        "LastLayer": "last_layer",
+        "PromptRoberta": "roberta",
     },
 )
