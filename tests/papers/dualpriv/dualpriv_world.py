@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from descent.iterate import tree_map
 from descent.papers.dualpriv.decoder import Shape
 from descent.papers.dualpriv.lora import initial, layout
 from descent.papers.dualpriv.model import Sizes, freeze, initial_parameters, rotation
@@ -54,3 +55,8 @@ def start(problem: Problem, seeds=(500, 501)) -> torch.Tensor:
 
 
 STUDY = Shape()
+
+
+def one(noise, i):
+    """The i-th step of a block of random numbers."""
+    return tree_map(lambda z: z[i], noise)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from descent.errors import SettingError
-from descent.papers.dualpriv.first_order import PHASES, Noise, clipped_sum, dpsgd
+from descent.papers.dualpriv import first_order
+from descent.papers.dualpriv.first_order import PHASES, Noise, batch_sum, clipped_sum, dpsgd
 from descent.papers.dualpriv.problem import sample_gradients, sample_losses
-from descent.papers.dualpriv.sampling import poisson_batches
-from dualpriv_world import STREAMS, ledger, make_problem, some_theta, start
+from descent.papers.dualpriv.sampling import Counts, poisson_batches
+from dualpriv_world import STREAMS, ledger, make_problem, one, some_theta, start
 from hypothesis import given, settings
 from hypothesis.strategies import floats, integers
 from test_dualpriv_lora import loss_alone
@@ -19,12 +20,12 @@ from torch.testing import assert_close
 def run(problem, method, seeds=(500, 501), steps=3, block=2, theta=None):
     """The loop in its plainest form."""
     state = method.init(start(problem, seeds) if theta is None else theta)
-    draw = method.draw(STREAMS, seeds)
+    draw = method.draw(STREAMS, seeds, block)
     for k in range(math.ceil(steps / block)):
         count = min(block, steps - k * block)
         noise = draw(k, count)
         for i in range(count):
-            state = method.step(state, Noise(*(z[i] for z in noise)))
+            state = method.step(state, one(noise, i))
     return state
 
 
@@ -57,11 +58,10 @@ def test_a_step_equals_the_slow_twin(keep, kind, clip_norm):
     book = ledger(clip_norm=clip_norm)
     method = dpsgd(problem, book, step_size=0.7, keep=keep, block_score=kind)
     theta = some_theta(problem, rows=2)
-    noise = method.draw(STREAMS, (500, 501))(0, 1)
-    noise = Noise(*(z[0] for z in noise))
+    noise = one(method.draw(STREAMS, (500, 501), 1)(0, 1), 0)
     got = method.step(method.init(theta), noise).theta
     for row in range(2):
-        expected = slow_step(problem, theta[row], Noise(*(z[row] for z in noise)), book, 0.7, keep, kind)
+        expected = slow_step(problem, theta[row], one(noise, row), book, 0.7, keep, kind)
         assert_close(got[row], expected, atol=1e-10, rtol=1e-10)
 
 
@@ -86,7 +86,7 @@ def test_keep_one_is_dp_sgd_bit_for_bit():
     dual = run(problem, dpsgd(problem, ledger(), step_size=1.0, keep=1.0))
     theta = start(problem)
     book = ledger()
-    draw = dpsgd(problem, book, step_size=1.0).draw(STREAMS, (500, 501))
+    draw = dpsgd(problem, book, step_size=1.0).draw(STREAMS, (500, 501), 2)
     for k, count in ((0, 2), (1, 1)):
         noise = draw(k, count)
         for i in range(count):
@@ -115,16 +115,18 @@ def test_an_empty_batch_still_adds_noise_and_counts():
     method = dpsgd(problem, book, step_size=2.0)
     theta = some_theta(problem)
     normal = torch.randn(1, problem.layout.size, dtype=torch.float64)
-    none = Noise(torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.float64), normal, theta[:, :0])
+    none = Noise(torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.float64), None, normal, theta[:, :0])
     state = method.step(method.init(theta), none)
     assert_close(state.theta, theta - 2.0 * book.noise_std * normal / book.batch)
-    assert state.step.item() == 1
+    assert state.step == 1
+    counted = none._replace(counts=Counts(0, ((0,),)))
+    assert torch.equal(method.step(method.init(theta), counted).theta, state.theta)
 
 
 def test_the_noise_has_the_accounted_size_on_every_coordinate():
     problem = make_problem()
     book = ledger(steps=400)
-    noise = dpsgd(problem, book, step_size=1.0).draw(STREAMS, (500, 501))(0, 400)
+    noise = dpsgd(problem, book, step_size=1.0).draw(STREAMS, (500, 501), 400)(0, 400)
     assert noise.normal.shape == (400, 2, problem.layout.size)
     spread = noise.normal.std(0)
     assert spread.mean().item() == pytest.approx(1, abs=0.005) and (spread > 0.8).all()
@@ -135,7 +137,7 @@ def test_pruned_blocks_do_not_move_and_19_do():
     problem = make_problem()
     theta = some_theta(problem, rows=2)
     method = dpsgd(problem, ledger(), step_size=1.0, keep=0.8)
-    noise = Noise(*(z[0] for z in method.draw(STREAMS, (500, 501))(0, 1)))
+    noise = one(method.draw(STREAMS, (500, 501), 1)(0, 1), 0)
     moved = method.step(method.init(theta), noise).theta - theta
     for row in range(2):
         changed = [moved[row, b.start : b.start + b.size].any().item() for b in problem.layout.blocks]
@@ -152,8 +154,7 @@ def test_keep_counts_are_filed_under_their_phase():
 def test_random_blocks_ignore_the_update_and_keep_as_many():
     problem = make_problem()
     method = dpsgd(problem, ledger(), step_size=1.0, keep=0.5, block_score="random")
-    draw = method.draw(STREAMS, (500, 501))
-    noise = Noise(*(z[0] for z in draw(0, 1)))
+    noise = one(method.draw(STREAMS, (500, 501), 1)(0, 1), 0)
     theta = some_theta(problem, rows=2)
     kept = method.step(method.init(theta), noise).kept[0]
     other = method.step(method.init(-theta), noise._replace(normal=-3 * noise.normal)).kept[0]
@@ -168,12 +169,12 @@ def test_adam_equals_torch_adam_fed_with_the_noisy_gradient():
     state = run(problem, method, seeds=(500,), steps=4)
     theta = torch.nn.Parameter(start(problem, (500,)))
     adam = torch.optim.Adam([theta], lr=0.01, betas=(0.9, 0.999), eps=1e-8)
-    draw = method.draw(STREAMS, (500,))
+    draw = method.draw(STREAMS, (500,), 2)
     for k in (0, 1):
         noise = draw(k, 2)
         for i in range(2):
-            one = Noise(*(z[i, 0] for z in noise))
-            moved = slow_step(problem, theta.detach()[0], one, book, 1.0, 0.8)
+            row = one(one(noise, i), 0)
+            moved = slow_step(problem, theta.detach()[0], row, book, 1.0, 0.8)
             theta.grad = (theta.detach()[0] - moved)[None]
             adam.step()
     assert_close(state.theta, theta.detach(), atol=1e-7, rtol=1e-6)
@@ -188,18 +189,18 @@ def test_a_seed_does_not_notice_its_companions():
 
 def test_methods_share_batches_and_noise_and_nothing_else_is_shared():
     problem = make_problem()
-    plain = dpsgd(problem, ledger(), step_size=1.0).draw(STREAMS, (500, 501))(1, 2)
-    random = dpsgd(problem, ledger(), step_size=3.0, keep=0.5, block_score="random").draw(STREAMS, (500, 501))(1, 2)
+    plain = dpsgd(problem, ledger(), step_size=1.0).draw(STREAMS, (500, 501), 2)(1, 2)
+    random = dpsgd(problem, ledger(), step_size=3.0, keep=0.5, block_score="random").draw(STREAMS, (500, 501), 2)(1, 2)
     assert torch.equal(plain.index, random.index) and torch.equal(plain.normal, random.normal)
     assert not torch.equal(plain.normal[:, 0], plain.normal[:, 1])
     # Sampling and noise come from different streams: more records leave the noise as it is.
-    more = dpsgd(make_problem(records=20), ledger(records=20), step_size=1.0).draw(STREAMS, (500, 501))(1, 2)
+    more = dpsgd(make_problem(records=20), ledger(records=20), step_size=1.0).draw(STREAMS, (500, 501), 2)(1, 2)
     assert torch.equal(plain.normal, more.normal)
 
 
 def test_poisson_batches_are_bernoulli_record_by_record():
     records, rate, count = 50, 0.2, 3000
-    batches = poisson_batches(STREAMS, (500, 501), records, rate, 0, count)
+    batches = poisson_batches(STREAMS, (500, 501), records, rate, 0, count, count)
     sizes = batches.present.sum(-1)
     assert sizes.mean().item() == pytest.approx(records * rate, abs=4 * math.sqrt(records * 0.16 / sizes.numel()))
     assert sizes.var().item() == pytest.approx(records * rate * (1 - rate), rel=0.1)
@@ -214,8 +215,24 @@ def test_poisson_batches_are_bernoulli_record_by_record():
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])
 def test_poisson_limits(rate):
-    batches = poisson_batches(STREAMS, (500,), 7, rate, 0, 3)
+    batches = poisson_batches(STREAMS, (500,), 7, rate, 0, 3, 3)
     assert (batches.present.sum(-1) == 7 * rate).all() and batches.index.shape[-1] == max(1, 7 * rate)
+
+
+@pytest.mark.parametrize("micro_batch", [None, 1, 4])
+@pytest.mark.parametrize("cache", [1, 2**40])
+def test_rows_and_samples_in_parts_and_padding_left_out_give_the_same_sum(monkeypatch, cache, micro_batch):
+    problem, book = make_problem(), ledger(batch=5)
+    theta = some_theta(problem, rows=3)
+    batches = poisson_batches(STREAMS, (500, 501, 502), 12, 5 / 12, 0, 2, 2, torch.float64)
+    index, present = batches.index[1], batches.present[1]
+    whole = clipped_sum(sample_gradients(problem, theta, index, present), book.clip_norm)
+    monkeypatch.setattr(first_order, "_CACHE", cache)
+    sizes = batches.counts.at(1)
+    assert list(sizes) == present.sum(-1).int().tolist() and len(set(sizes)) > 1
+    parts = batch_sum(problem, theta, index, present, book.clip_norm, sizes=sizes, micro_batch=micro_batch)
+    assert_close(parts, whole, atol=1e-12, rtol=1e-12)
+    assert_close(batch_sum(problem, theta, index, present, book.clip_norm), whole, atol=1e-12, rtol=1e-12)
 
 
 def test_a_ledger_that_does_not_keep_its_budget_never_trains():
@@ -246,7 +263,7 @@ def test_the_choice_follows_the_noisy_update():
     problem = make_problem()
     method = dpsgd(problem, ledger(), step_size=1.0, keep=0.5)
     theta = some_theta(problem)
-    noise = Noise(*(z[0] for z in method.draw(STREAMS, (500,))(0, 1)))
+    noise = one(method.draw(STREAMS, (500,), 1)(0, 1), 0)
     other = noise._replace(normal=torch.randn(1, problem.layout.size, dtype=torch.float64))
     masks = [method.step(method.init(theta), n).kept[0] for n in (noise, other)]
     assert not torch.equal(*masks)

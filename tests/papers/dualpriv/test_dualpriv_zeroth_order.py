@@ -7,12 +7,12 @@ import torch
 from descent.errors import SettingError
 from descent.papers.dualpriv import zeroth_order
 from descent.papers.dualpriv.zeroth_order import Noise, State, dpzero, private_slope
-from dualpriv_world import STREAMS, ledger, make_problem, some_theta
+from dualpriv_world import STREAMS, ledger, make_problem, one, some_theta
 from test_dualpriv_lora import loss_alone
 from torch.testing import assert_close
 
 
-def one(records):
+def ones(records):
     return torch.ones(1, records, dtype=torch.float64)
 
 
@@ -20,7 +20,7 @@ def one(records):
 def test_a_quadratic_gives_the_exact_slope_for_every_probe(monkeypatch, probe):
     """l = |theta|^2 / 2, no noise, no clipping: s = theta . z, and E[s z] = theta."""
     monkeypatch.setattr(
-        zeroth_order, "sample_losses", lambda problem, theta, index: theta.square().sum(-1, keepdim=True).expand(index.shape) / 2
+        zeroth_order, "sample_losses", lambda problem, theta, index, sizes: theta.square().sum(-1, keepdim=True).expand(index.shape) / 2
     )
     problem = make_problem()
     book = ledger(budget=math.inf, clip_norm=math.inf, batch=12)
@@ -30,7 +30,7 @@ def test_a_quadratic_gives_the_exact_slope_for_every_probe(monkeypatch, probe):
     total = torch.zeros_like(theta)
     draws = torch.randn(4000, 1, problem.layout.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     for z in draws[:50]:
-        moved = method.step(State(theta), Noise(everyone, one(12), z, torch.zeros(1, dtype=torch.float64))).theta
+        moved = method.step(State(theta, 0), Noise(everyone, ones(12), None, z, torch.zeros(1, dtype=torch.float64))).theta
         assert_close(theta - moved, (theta * z).sum() * z, atol=1e-9, rtol=1e-7)
     for z in draws:
         total += (theta * z).sum() * z
@@ -44,7 +44,7 @@ def test_a_step_equals_the_slow_twin():
     book = ledger(clip_norm=0.3)
     method = dpzero(problem, book, step_size=0.2, probe=1e-3)
     theta = some_theta(problem, rows=2)
-    noise = Noise(*(z[0] for z in method.draw(STREAMS, (500, 501))(0, 1)))
+    noise = one(method.draw(STREAMS, (500, 501), 1)(0, 1), 0)
     got = method.step(method.init(theta), noise).theta
     clipped = 0
     for row in range(2):
@@ -71,7 +71,7 @@ def test_one_scalar_of_noise_with_the_accounted_size():
 def test_a_record_moves_the_sum_by_at_most_the_clip():
     book = ledger(clip_norm=4.0, budget=math.inf)
     difference = torch.tensor([[100.0, -7.0, 1.5]], dtype=torch.float64)
-    present = one(3)
+    present = ones(3)
     with_it = private_slope(difference, present, torch.zeros(1, dtype=torch.float64), book)
     for record in range(3):
         without = present.clone()
@@ -84,11 +84,11 @@ def test_batches_are_those_of_dp_sgd_and_a_seed_stands_alone():
     from descent.papers.dualpriv.first_order import dpsgd
 
     problem = make_problem()
-    first = dpsgd(problem, ledger(), step_size=1.0).draw(STREAMS, (500, 501))(0, 3)
+    first = dpsgd(problem, ledger(), step_size=1.0).draw(STREAMS, (500, 501), 3)(0, 3)
     method = dpzero(problem, ledger(), step_size=1.0)
-    zeroth = method.draw(STREAMS, (500, 501))(0, 3)
+    zeroth = method.draw(STREAMS, (500, 501), 3)(0, 3)
     assert torch.equal(first.index, zeroth.index)
-    alone = method.draw(STREAMS, (501,))(0, 3)
+    alone = method.draw(STREAMS, (501,), 3)(0, 3)
     assert torch.equal(zeroth.direction[:, 1:], alone.direction) and torch.equal(zeroth.normal[:, 1:], alone.normal)
     assert not torch.equal(first.normal, zeroth.direction)
 

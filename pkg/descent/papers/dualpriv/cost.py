@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from descent.iterate import on_device, tree_map
 from descent.job import Job
 from descent.papers.dualpriv.first_order import dpsgd
 from descent.papers.dualpriv.lora import initial, layout
@@ -54,14 +55,12 @@ def _step(variant: Any, context: Any) -> Callable[[], object]:
         method = dpsgd(problem, ledger, step_size=p["step_size"], keep=p["keep"] if plan.blocks else 1.0)
     seed = variant.seeds[0]
     state = method.init(initial(problem.layout, [context.streams.torch("adapter", seed)]).to(context.device))
-    noise = method.draw(context.streams, (seed,))(0, _DRAWN)
-    noise = [type(noise)(*(z[i].to(context.device) for z in noise)) for i in range(_DRAWN)]
-    calls = [0]
+    noise = on_device(method.draw(context.streams, (seed,), _DRAWN)(0, _DRAWN), context.device)
 
     def step() -> None:
         nonlocal state
-        calls[0] += 1
         with torch.no_grad():
-            state = method.step(state, noise[calls[0] % _DRAWN])
+            moved = method.step(state, tree_map(lambda z: z[state.step], noise))
+        state = moved._replace(step=moved.step % _DRAWN)
 
     return step

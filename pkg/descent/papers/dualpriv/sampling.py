@@ -16,11 +16,24 @@ from torch import Tensor
 from descent.streams import Streams
 
 
+class Counts(NamedTuple):
+    """Realised batch sizes of a block of steps, plain numbers, so that a step can leave padding out without asking the
+    device. They are as private as the batches: never recorded."""
+
+    first: int  # number of the block's first step
+    rows: tuple[tuple[int, ...], ...]  # (count, S)
+
+    def at(self, step: int) -> tuple[int, ...]:
+        """The sizes (S) of step number `step`."""
+        return self.rows[step - self.first]
+
+
 class Batches(NamedTuple):
     """Batches of `count` steps, on the host."""
 
     index: Tensor  # (count, S, b) int64
     present: Tensor  # (count, S, b) float: 1 for a record, 0 for padding
+    counts: Counts
 
 
 def poisson_batches(
@@ -30,10 +43,13 @@ def poisson_batches(
     rate: float,
     k: int,
     count: int,
+    block: int,
     dtype: torch.dtype = torch.float32,
     members: np.ndarray | None = None,
 ) -> Batches:
-    """The batches of block `k`. records: N; rate: the paper's q, in [0, 1].
+    """The batches of the `count` steps of block `k`, which begins at step k * block.
+
+    records: N; rate: the paper's q, in [0, 1].
 
     members: (S, N) bool, the records that exist for each seed (an audit inserts some by coins); all by default. It
     changes no other record's draws.
@@ -49,4 +65,5 @@ def poisson_batches(
     present = place < sizes[..., None]
     index = np.zeros((count, len(seeds), width), dtype=np.int64)
     index[present] = np.nonzero(chosen)[-1]
-    return Batches(torch.from_numpy(index), torch.from_numpy(present).to(dtype))
+    counts = Counts(k * block, tuple(tuple(int(n) for n in row) for row in sizes))
+    return Batches(torch.from_numpy(index), torch.from_numpy(present).to(dtype), counts)

@@ -100,7 +100,7 @@ def train(
         method.step,
         steps=params["steps"],
         block=BLOCK,
-        draw=method.draw(world.streams, variant.seeds, members),
+        draw=method.draw(world.streams, variant.seeds, BLOCK, members),
         measure=None if measure is None else lambda state: measure(problem, state.theta),
         at=at,
     )

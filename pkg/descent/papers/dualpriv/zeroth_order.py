@@ -19,7 +19,7 @@ import numpy as np
 from torch import Tensor
 
 from descent.papers.dualpriv.problem import Problem, sample_losses
-from descent.papers.dualpriv.sampling import poisson_batches
+from descent.papers.dualpriv.sampling import Counts, poisson_batches
 from descent.papers.dualpriv.settings import SETTINGS
 from descent.privacy.ledger import Ledger
 from descent.settings import check
@@ -28,6 +28,7 @@ from descent.streams import Streams
 
 class State(NamedTuple):
     theta: Tensor  # (S, p)
+    step: int  # steps done
 
 
 class Noise(NamedTuple):
@@ -35,6 +36,7 @@ class Noise(NamedTuple):
 
     index: Tensor  # (S, b) the Poisson batch
     present: Tensor  # (S, b) 1 for a record, 0 for padding
+    counts: Counts | None  # of the block; None: every place counts
     direction: Tensor  # (S, p) the paper's z
     normal: Tensor  # (S,) standard normals
 
@@ -64,22 +66,23 @@ def dpzero(problem: Problem, ledger: Ledger, *, step_size: float, probe: float =
 
     def step(state: State, noise: Noise) -> State:
         # theta - mu z is formed when theta + mu z is gone: two probes at once would double the memory.
-        above = sample_losses(problem, state.theta + probe * noise.direction, noise.index)
-        below = sample_losses(problem, state.theta - probe * noise.direction, noise.index)
+        sizes = noise.counts and noise.counts.at(state.step)
+        above = sample_losses(problem, state.theta + probe * noise.direction, noise.index, sizes)
+        below = sample_losses(problem, state.theta - probe * noise.direction, noise.index, sizes)
         slope = private_slope((above - below) / (2 * probe), noise.present, noise.normal, ledger)
-        return State(state.theta - step_size * slope[:, None] * noise.direction)
+        return State(state.theta - step_size * slope[:, None] * noise.direction, state.step + 1)
 
     def draw(
-        streams: Streams, seeds: Sequence[int], members: np.ndarray | None = None
+        streams: Streams, seeds: Sequence[int], block: int, members: np.ndarray | None = None
     ) -> Callable[[int, int], Noise]:
-        def block(k: int, count: int) -> Noise:
+        def drawn(k: int, count: int) -> Noise:
             dtype = problem.train.x.dtype
-            batches = poisson_batches(streams, seeds, records, ledger.rate, k, count, dtype, members)
+            batches = poisson_batches(streams, seeds, records, ledger.rate, k, count, block, dtype, members)
             shape = (count, problem.layout.size)
             direction = streams.normal("direction", seeds, shape, k, dtype=dtype).transpose(0, 1).contiguous()
             normal = streams.normal("scalar noise", seeds, (count,), k).T.to(dtype)
             return Noise(*batches, direction, normal.contiguous())
 
-        return block
+        return drawn
 
-    return Method(State, step, draw)
+    return Method(lambda theta: State(theta, 0), step, draw)

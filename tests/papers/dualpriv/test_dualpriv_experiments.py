@@ -1,0 +1,186 @@
+"""The room's jobs at smoke: records, privacy ledger, resume, companions, and nothing private kept."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from descent.checkpoint import FileCheckpoint
+from descent.config.model import StudyConfig
+from descent.config.plan import make_plan
+from descent.errors import SettingError
+from descent.papers.dualpriv.plans import PLANS
+from descent.papers.dualpriv.room import ROOM
+from descent.papers.dualpriv.training import fusion_std, open_ledger
+from descent.privacy import noise_multiplier
+from descent.run import Need, perform
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def plan():
+    study = StudyConfig(scale="smoke", papers=["dualpriv"], seeds="dev", tier="extended", bench=True)
+    return make_plan(ROOT, study, everything=True)
+
+
+@pytest.fixture(scope="module")
+def data(digits):
+    images, labels = digits
+    return {"digits": {"images": (images * 16).astype(np.uint8), "labels": labels.astype(np.uint8)}}
+
+
+@pytest.fixture(scope="module")
+def needs(plan, data):
+    """Outputs of the jobs that others need, by job id."""
+    done = {}
+    for job in plan.of("dualpriv", "pretrain"):
+        records = perform(job, data=data)
+        done[job.id] = Need(records.frame(job), records.arrays)
+    return done
+
+
+def do(plan, data, needs, experiment, block, **options):
+    [job] = [j for j in plan.of("dualpriv", experiment) if j.block == block]
+    own = {name: needs[ids[0]] for name, ids in job.needs.items() if ids[0] in needs}
+    variants = (replace(v, tuned={}, params={**dict.fromkeys(v.tuned, 0.1), **v.params}) for v in job.variants)
+    job = replace(job, variants=tuple(variants))
+    return job, perform(job, data=data, needs=own, **options)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "block"),
+    [
+        ("accuracy", "dual"), ("accuracy", "dpsgd"), ("accuracy", "dpzo"), ("ablation", "m2"), ("ablation", "low_rank"),
+        ("ablation", "no_fusion"), ("ablation", "random_tokens"), ("ablation", "random_blocks"), ("ablation", "zero_shot"),
+        ("audit", "dual"), ("audit", "no_noise"), ("mechanism", "all"), ("stress", "all"), ("adam", "dual_adam"),
+        ("footprint", "all"),
+    ],
+)  # fmt: skip
+def test_a_job_gives_declared_metrics_and_the_same_bytes_again(plan, data, needs, experiment, block):
+    job, records = do(plan, data, needs, experiment, block)
+    frame = records.frame(job)
+    assert set(frame["metric"]) <= set(ROOM.metrics)
+    assert set(frame["method"]) == {v.method for v in job.variants}
+    finite = np.isfinite(frame["value"])
+    assert (frame.loc[~finite, "status"] == "undefined").all() and (frame.loc[finite, "status"] == "ok").all()
+    again = do(plan, data, needs, experiment, block)[1]
+    assert frame.equals(again.frame(job))
+    assert all(np.array_equal(records.arrays[n], again.arrays[n]) for n in records.arrays)
+
+
+def test_nothing_private_is_kept(plan, data, needs):
+    """No array or metric has an entry a private record, a canary or a scene of the test pool."""
+    private = {512, 50, 562, 100, 200}
+    for experiment, block in (("accuracy", "dual"), ("ablation", "m2"), ("audit", "dual"), ("mechanism", "all")):
+        job, records = do(plan, data, needs, experiment, block)
+        for name, array in records.arrays.items():
+            assert name.startswith(("kept: ", "roc: ")) and not private & set(array.shape)
+        frame = records.frame(job)
+        assert frame.groupby(["method", "metric", "seed"]).size().max() <= 16
+    for need in needs.values():
+        assert set(need.arrays) == {"base", "sizes", "shown patches", "shown attention"}
+
+
+def test_the_ledger_is_recorded_beside_every_private_run(plan, data, needs):
+    job, records = do(plan, data, needs, "accuracy", "dual")
+    frame = records.frame(job).set_index("metric")["value"]
+    sigma = noise_multiplier(3.0, 64 / 512, 4, 1e-5)
+    assert frame["noise_multiplier"] == sigma and frame["epsilon_spent"] <= 3 and frame["delta"] == 1e-5
+    assert frame["sampling_rate"] == 64 / 512 and frame["noisy_steps"] == 4
+    assert 0 < frame["epsilon_numerical"] < frame["epsilon_spent"]
+
+
+def test_a_run_whose_accountant_and_noise_disagree_does_not_start(plan, data, needs):
+    [job] = [j for j in plan.of("dualpriv", "accuracy") if j.block == "dual"]
+    [variant] = job.variants
+    quiet = replace(variant, params={**variant.params, "noise_multiplier": 0.3})
+    with pytest.raises(SettingError, match=r"noise multiplier 0\.3 over 4 steps .* more than the budget 3 at delta"):
+        perform(replace(job, variants=(quiet,)), data=data, needs={"base": needs["dualpriv/pretrain/base-content"]})
+
+
+def test_killed_and_resumed_gives_the_same_bytes(plan, data, needs, tmp_path):
+    """A checkpoint after the first block, then the rest."""
+    [job] = [j for j in plan.of("dualpriv", "accuracy") if j.block == "dual"]
+    [variant] = job.variants
+    variant = replace(variant, params={**variant.params, "steps": 25})
+    job = replace(job, variants=(variant,))
+    own = {"base": needs["dualpriv/pretrain/base-content"]}
+    whole = perform(job, data=data, needs=own)
+
+    class Killed(Exception):
+        pass
+
+    class OneSave(FileCheckpoint):
+        saves = 0
+
+        def save(self, *arguments, **options):
+            super().save(*arguments, **{**options, "force": True})
+            OneSave.saves += 1
+            if OneSave.saves == 2:
+                raise Killed
+
+    path = tmp_path / "checkpoint.pt"
+    with pytest.raises(Killed):
+        perform(job, data=data, needs=own, checkpoint=OneSave(path, "key", 0.0))
+    resumed = perform(job, data=data, needs=own, checkpoint=FileCheckpoint(path, "key", 0.0))
+    assert whole.frame(job).equals(resumed.frame(job))
+    assert all(np.array_equal(whole.arrays[n], resumed.arrays[n]) for n in whole.arrays)
+
+
+def test_a_seed_does_not_notice_its_companions(plan, data, needs):
+    for block in ("dual", "dpzo"):
+        [job] = [j for j in plan.of("dualpriv", "accuracy") if j.block == block]
+        [variant] = job.variants
+        own = {"base": needs["dualpriv/pretrain/base-content"]}
+
+        def losses(seeds, job=job, variant=variant, own=own):
+            params = {"step_size": 0.1, **variant.params}
+            alone = replace(job, variants=(replace(variant, seeds=seeds, tuned={}, params=params),))
+            frame = perform(alone, data=data, needs=own).frame(alone)
+            return frame[(frame["metric"] == "loss") & (frame["seed"] == 501)]["value"].to_numpy()
+
+        np.testing.assert_allclose(losses((500, 501, 502)), losses((501,)), rtol=1e-5)
+
+
+def test_fusion_noise_has_the_size_of_its_reading():
+    params = {"epsilon": "3", "delta": 1e-5, "records": 512, "batch": 64, "steps": 4, "clip_norm": 2.0, "accountant": "rdp",
+              "noise_multiplier": None, "contextual": 4}  # fmt: skip
+    ledger = open_ledger(PLANS["dual"], params)
+    sizes = {kind: fusion_std(ledger, PLANS["dual"], {**params, "fuse_noise": kind}) for kind in ("none", "sigmaC", "sigmaC/B")}
+    assert sizes == {"none": 0.0, "sigmaC": 2 * ledger.noise_multiplier, "sigmaC/B": 2 * ledger.noise_multiplier / 64}
+    for plan, more in ((PLANS["dpsgd"], {}), (PLANS["no_fusion"], {}), (PLANS["dual"], {"contextual": 0})):
+        assert fusion_std(ledger, plan, {**params, "fuse_noise": "sigmaC", **more}) == 0
+    assert open_ledger(PLANS["no_noise"], params).noise_multiplier == 0
+
+
+def test_each_control_changes_one_part_of_dual_priv():
+    dual = PLANS["dual"]
+    changes = {
+        "m1": {"blocks"}, "m2": {"tokens"}, "no_fusion": {"fused"}, "random_tokens": {"tokens"}, "random_blocks": {"blocks"},
+        "l2_blocks": {"blocks"}, "low_rank": {"blocks"}, "dual_adam": {"optimiser"}, "no_noise": {"noisy"},
+    }  # fmt: skip
+    for method, parts in changes.items():
+        assert {f for f in dual._fields if getattr(PLANS[method], f) != getattr(dual, f)} == parts
+    assert set(PLANS) - {"base"} <= set(ROOM.methods)
+
+
+def test_the_base_job_examines_pruning_on_public_scenes(needs):
+    frame = needs["dualpriv/pretrain/base-content"].records.set_index("metric")["value"]
+    assert frame["digit_recall_random"] == pytest.approx(8 / 36, abs=0.1)
+    assert 0 <= frame["public_accuracy_pruned"] <= 1
+    stress = needs["dualpriv/pretrain/base-spatial"].records["metric"]
+    assert "public_row_accuracy_full" in set(stress)
+
+
+def test_timed_steps_run(plan):
+    from descent.papers.dualpriv.cost import bench
+    from descent.streams import Streams
+
+    [job] = plan.of("dualpriv", "cost")
+    context = SimpleNamespace(device=__import__("torch").device("cpu"), streams=Streams("dualpriv"))
+    steps = bench(job, context)
+    assert set(steps) == set(range(len(job.variants)))
+    for step in steps.values():
+        step()
