@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from support import ROOMS, ROOT
 from descent.checkpoint import FileCheckpoint
 from descent.config.plan import make_plan, room_of
 from descent.config.read import read_study, registered
 from descent.data.presence import present
 from descent.settings import faults
+from support import ROOMS, ROOT
 
 PAPERS = registered(ROOT)
 

@@ -4,12 +4,12 @@ import copy
 
 import pytest
 import yaml
-from support import ROOT
 from descent.config.docs import pages
 from descent.config.model import PaperConfig
 from descent.config.plan import make_plan
 from descent.config.read import build, checked, read_paper, read_study
 from descent.errors import ConfigError
+from support import ROOT
 
 
 def plan(project, **overrides):

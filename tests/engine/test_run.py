@@ -8,12 +8,12 @@ import sys
 import time
 
 import pytest
-from support import ROOMS, make_project
 from descent.config.plan import make_plan
 from descent.config.read import read_study
 from descent.errors import ConfigError, DataError, SettingError
 from descent.job import Job
 from descent.run import Need, execute, perform
+from support import ROOMS, make_project
 
 OUTPUTS = ("records.parquet", "arrays.npz")
 
