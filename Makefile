@@ -24,7 +24,7 @@ smoke: $(READY) ## Every code path in minutes, without verdicts
 data: $(READY) ## Fetch the datasets: those in the repository, and the public ones where the network allows
 	@python -m descent.data fetch
 
-test: $(READY) ## The whole test suite
+test: data ## The whole test suite
 	@python -m pytest -n 2 --dist loadfile
 
 lint: $(READY) ## Style and unused code
