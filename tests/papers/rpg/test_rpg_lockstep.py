@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
 from descent.checkpoint import FileCheckpoint
 from descent.errors import SettingError
 from descent.job import Job, Variant
@@ -154,7 +155,9 @@ def test_draws_select_and_replace_their_members():
 
 
 def test_an_unknown_environment_is_refused_in_one_sentence():
-    with pytest.raises(SettingError, match="`environment` must be cartpole, lqr, pendulum, swimmer or cheetah, got 'walker'"):
+    with pytest.raises(
+        SettingError, match="`environment` must be cartpole, lqr, pendulum, swimmer or cheetah, got 'walker'"
+    ):
         problem_of({**PROBLEM, "environment": "walker"}, torch.device("cpu"))
 
 

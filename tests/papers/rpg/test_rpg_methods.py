@@ -7,6 +7,10 @@ import numpy as np
 import pytest
 import rpg_slow as slow
 import torch
+from hypothesis import given, settings
+from hypothesis.strategies import floats, integers
+from torch.testing import assert_close
+
 from descent.errors import SettingError
 from descent.papers.rpg import (
     LQR,
@@ -25,9 +29,6 @@ from descent.papers.rpg import (
 from descent.papers.rpg.ascent import adam, at_rest, constant
 from descent.papers.rpg.method import Draw, first_only, periodic, spend, steady, tossed
 from descent.papers.rpg.variance_reduced import mixture_weights, off_policy
-from hypothesis import given, settings
-from hypothesis.strategies import floats, integers
-from torch.testing import assert_close
 
 F64 = {"dtype": torch.float64}
 REUSE = {"rpg": rpg, "mis": mis, "bh": bh}
@@ -43,8 +44,10 @@ def sample(problem, policy, behaviour, seed):
     """Trajectories of the policies behaviour (G, N, d)."""
     rows = behaviour.flatten(0, 1)
     rng = np.random.default_rng(seed)
-    noise = torch.from_numpy(rng.standard_normal((problem.horizon, 1, len(rows))) * policy.std)
-    return problem.rollout(policy.controller(rows), noise, torch.from_numpy(rng.random((problem.state_size, len(rows)))))
+    normals = torch.from_numpy(rng.standard_normal((problem.horizon, 1, len(rows))))
+    return problem.rollout(
+        policy.controller(rows), normals, torch.from_numpy(rng.random((problem.state_size, len(rows))))
+    )
 
 
 def run(method, problem, policy, draws, seeds=2, start=None):
@@ -218,7 +221,9 @@ def test_members_learn_and_the_others_stay():
     draw = Draw(True, 4, 2, torch.tensor([0, 2]))
     tr = sample(problem, policy, method.behaviour(state, draw), 1)
     after = method.learn(state, draw, tr, 1)
-    assert (after.theta[[0, 2]] != 0).any(1).all() and (after.theta[1] == 0).all() and (after.moments.second[1] == 0).all()
+    assert (
+        (after.theta[[0, 2]] != 0).any(1).all() and (after.theta[1] == 0).all() and (after.moments.second[1] == 0).all()
+    )
     alone = method.learn(method.init(torch.zeros(2, 4, **F64)), Draw(True, 4, 2, None), tr, 1)
     assert torch.equal(after.theta[[0, 2]], alone.theta) and torch.equal(after.direction[[0, 2]], alone.direction)
 
@@ -264,7 +269,9 @@ def test_trajectory_equalised_schedules():
     schedule = periodic(55, 5, 10)(6000, (1, 2), COINS)
     assert schedule.sizes.shape == (600, 2) and schedule.collected[-1].tolist() == [6000, 6000]
     assert schedule.sizes[:20, 0].tolist() == ([55] + [5] * 9) * 2
-    assert schedule.parts(0)[0][:2] == (True, 55) and schedule.parts(1)[0][:2] == (False, 5) and schedule.parts(600) == []
+    assert (
+        schedule.parts(0)[0][:2] == (True, 55) and schedule.parts(1)[0][:2] == (False, 5) and schedule.parts(600) == []
+    )
 
 
 def test_first_only_and_steady():

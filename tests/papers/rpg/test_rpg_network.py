@@ -4,10 +4,12 @@ on a small environment with Gymnasium's interface, so that no physics are needed
 import importlib.util
 from types import SimpleNamespace
 
-import descent.papers.rpg.physics as physics
 import numpy as np
 import pytest
 import torch
+from torch.testing import assert_close
+
+import descent.papers.rpg.physics as physics
 from descent.errors import SettingError
 from descent.job import Job, Variant
 from descent.papers.rpg import CartPole, Gymnasium, LinearGaussian, NetworkGaussian
@@ -17,7 +19,6 @@ from descent.papers.rpg.network import Past
 from descent.papers.rpg.problem import Trajectories
 from descent.run import perform
 from descent.streams import Streams
-from torch.testing import assert_close
 
 F64 = {"dtype": torch.float64}
 
@@ -33,7 +34,8 @@ class Linear(NetworkGaussian):
 def trajectories(horizon, d, a, rows, seed=0):
     rng = np.random.default_rng(seed)
     alive = (np.arange(horizon)[:, None] < rng.integers(1, horizon + 1, rows)).astype(float)
-    parts = rng.standard_normal((horizon, d, rows)), rng.standard_normal((horizon, a, rows)), alive * rng.random((horizon, rows))
+    states, actions = (rng.standard_normal((horizon, size, rows)) * alive[:, None] for size in (d, a))
+    parts = states, actions, alive * rng.random((horizon, rows))
     return Trajectories(*map(torch.from_numpy, (*parts, alive)))
 
 
@@ -59,8 +61,8 @@ def test_a_linear_network_is_the_linear_policy():
     rows = trajectories(9, 3, 1, 2 * 5)
     assert_close(*(p.step_log_ratios(theta, random(2, 3, seed=4), rows) for p in (linear, network)))
     assert_close(*(p.mean_score(theta, rows, random(9, 2, 5) * rows.alive.view(9, 2, 5)) for p in (linear, network)))
-    states = random(3, 6)
-    assert_close(linear.controller(random(6, 3))(states), network.controller(random(6, 3))(states))
+    states, normal = random(3, 6), random(1, 6, seed=5)
+    assert_close(linear.controller(random(6, 3))(states, normal), network.controller(random(6, 3))(states, normal))
 
 
 def test_gradients_equal_finite_differences():
@@ -105,7 +107,7 @@ def test_a_network_drives_the_cart_pole_too():
     noise, start = random(30, 1, 3), torch.full((4, 3), 0.6, **F64)
     tr = problem.rollout(policy.controller(theta), noise, start)
     means = torch.stack([policy.mean(theta, tr.states[t].T[:, None])[:, 0].T for t in range(30)])
-    assert_close(tr.actions - means, noise)
+    assert_close(tr.actions, (means + policy.std * noise) * tr.alive[:, None])
 
 
 # -- Gymnasium's interface --------------------------------------------------------------------------------------------
@@ -126,7 +128,7 @@ class Pole:
         return self.state[:, 0].numpy().copy(), {}
 
     def step(self, action):
-        self.state = self.problem.after(self.state, torch.from_numpy(action))
+        self.state = self.problem.after(self.state, torch.from_numpy(action)[:, None])
         over = bool((self.state[[0, 2], 0].abs() > torch.tensor(CartPole.limits)).any())
         return self.state[:, 0].numpy().copy(), 1.0, over, False, {}
 
@@ -138,11 +140,12 @@ def test_an_environment_of_gymnasium_gives_the_same_trajectories():
     tr = problem.rollout(policy.controller(theta), noise, start)
     assert torch.equal(tr.alive, problem.rollout(policy.controller(theta), noise, start).alive)
     own = CartPole(horizon=60, discount=0.99)
-    first = (tr.states[0] / own.spread + 1) / 2
+    first = (tr.states[0] / own.spread + 1) / 2  # both start from the same states
     twin = own.rollout(policy.controller(theta), noise, first)
     assert torch.equal(tr.alive, twin.alive)
     assert_close(tr.rewards, twin.rewards)
-    assert_close(tr.actions[:, 0] * tr.alive, twin.actions[:, 0] * twin.alive, atol=1e-9, rtol=1e-9)
+    assert_close(tr.actions, twin.actions, atol=1e-9, rtol=1e-9)
+    assert_close(tr.states, twin.states, atol=1e-9, rtol=1e-9)
     assert 0 < tr.alive.mean() < 1 and Pole.made == 6
 
 
@@ -162,7 +165,7 @@ def test_every_method_runs_on_physics_with_a_network(no_physics, method):
     variants = (Variant(method, {}, {**SWIMMER, "window": 3, "epoch": 3, "baseline": "avg"}, (500, 501)),)
     job = Job("rpg", "swimmer", "all", "paper", "train", "descent.papers.rpg.control", (), variants)
     frame = perform(job).frame(job)
-    assert set(frame["metric"]) == {"mean_return", "fresh"} and (frame["status"] == "ok").all()
+    assert set(frame["metric"]) == {"mean_return", "fresh", "auc", "final_return"} and (frame["status"] == "ok").all()
     alone = Job("rpg", "swimmer", "all", "paper", "train", "x", (), (Variant(method, {}, variants[0].params, (501,)),))
     part = perform(Job(**{**alone.__dict__, "module": job.module})).frame(alone)
     whole = frame[frame["seed"] == 501].reset_index(drop=True)
@@ -203,13 +206,18 @@ def test_absent_packages_are_named_in_one_sentence(monkeypatch):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", absent)
-    with pytest.raises(SettingError, match=r"`environment` swimmer needs the packages gymnasium and mujoco .*'descent\[mujoco\]'"):
+    with pytest.raises(
+        SettingError, match=r"`environment` swimmer needs the packages gymnasium and mujoco .*'descent\[mujoco\]'"
+    ):
         Gymnasium("swimmer")
 
 
 @pytest.mark.parametrize(
     "environment, sentence",
-    [("walker", r"`environment` must be cartpole, .*, got 'walker'"), ("lqr", "lqr is no MuJoCo task; these are pendulum")],
+    [
+        ("walker", r"`environment` must be cartpole, .*, got 'walker'"),
+        ("lqr", "lqr is no MuJoCo task; these are pendulum"),
+    ],
 )
 def test_an_environment_without_physics_is_refused(environment, sentence):
     with pytest.raises(SettingError, match=sentence):

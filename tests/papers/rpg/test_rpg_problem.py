@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from rpg_slow import cart_pole
+
 from descent.errors import SettingError
 from descent.papers.rpg import LQR, CartPole, LinearGaussian
 from descent.papers.rpg.linear import reward_to_go
-from rpg_slow import cart_pole
 
 F64 = {"dtype": torch.float64}
 START = (0.01, -0.02, 0.03, 0.04)
@@ -41,10 +42,11 @@ def test_cart_pole_with_a_good_policy_survives():
 
 def rollout(problem, theta, rows, seed=3, std=0.3**0.5):
     rng = np.random.default_rng(seed)
-    noise = torch.from_numpy(rng.standard_normal((problem.horizon, 1, rows)) * std)
+    normals = torch.from_numpy(rng.standard_normal((problem.horizon, 1, rows)))
     start = torch.from_numpy(rng.random((problem.state_size, rows)))
     theta = torch.tensor(theta, **F64).expand(rows, -1)
-    return problem.rollout(LinearGaussian(problem.state_size).controller(theta), noise, start), noise, start
+    policy = LinearGaussian(problem.state_size, variance=std**2)
+    return problem.rollout(policy.controller(theta), normals, start), normals * policy.std, start
 
 
 @pytest.mark.parametrize("theta", [[0.0, 0, 0, 0], [0.5, -1, 3, 1], [20.0, 40, 300, 50], [1.0, 2, 30, 4]])
@@ -52,12 +54,15 @@ def test_cart_pole_equals_one_step_at_a_time(theta):
     problem = CartPole(horizon=120)
     tr, noise, start = rollout(problem, theta, 12)
     for j in range(12):
-        states, actions, rewards = cart_pole(np.array(theta), noise[:, 0, j].numpy(), (2 * start[:, j].numpy() - 1) * 0.05)
+        states, actions, rewards = cart_pole(
+            np.array(theta), noise[:, 0, j].numpy(), (2 * start[:, j].numpy() - 1) * 0.05
+        )
         n = len(rewards)
         assert tr.alive[:, j].tolist() == [1.0] * n + [0.0] * (120 - n)
         np.testing.assert_allclose(tr.states[:n, :, j], states, atol=1e-10)
         np.testing.assert_allclose(tr.actions[:n, 0, j], actions, atol=1e-9)
         np.testing.assert_array_equal(tr.rewards[:, j], tr.alive[:, j])
+        assert not tr.states[n:, :, j].any() and not tr.actions[n:, :, j].any()
 
 
 def test_the_force_is_clipped_and_the_action_is_not():
@@ -66,7 +71,7 @@ def test_the_force_is_clipped_and_the_action_is_not():
     start = as_uniform((0.0, 0, 0.01, 0), problem.spread)
     tr = problem.rollout(LinearGaussian(4).controller(theta), torch.zeros(2, 1, 1, **F64), start)
     assert tr.actions[0].item() == pytest.approx(100)
-    pushed = problem.after(torch.tensor([[0.0], [0], [0.01], [0]], **F64), torch.tensor([10.0], **F64))
+    pushed = problem.after(torch.tensor([[0.0], [0], [0.01], [0]], **F64), torch.tensor([[10.0]], **F64))
     np.testing.assert_allclose(tr.states[1], pushed, atol=1e-15)
 
 
@@ -79,10 +84,12 @@ def test_mean_return_of_the_first_policy():
 
 def test_a_longer_horizon_only_goes_on():
     short, noise, start = rollout(CartPole(horizon=30), [1.0, 2, 30, 4], 5)
-    more = torch.cat((noise, torch.zeros(40, 1, 5, **F64)))
-    long = CartPole(horizon=70).rollout(LinearGaussian(4).controller(torch.tensor([[1.0, 2, 30, 4]] * 5, **F64)), more, start)
+    more = torch.cat((noise / 0.3**0.5, torch.zeros(40, 1, 5, **F64)))
+    long = CartPole(horizon=70).rollout(
+        LinearGaussian(4).controller(torch.tensor([[1.0, 2, 30, 4]] * 5, **F64)), more, start
+    )
     for one, two in zip(short, long, strict=True):
-        assert torch.equal(one, two[:30])
+        torch.testing.assert_close(one, two[:30], atol=1e-13, rtol=0)
 
 
 def test_discounted_rewards():
@@ -161,7 +168,10 @@ def test_monte_carlo_return_and_gradient_agree_with_the_exact_ones(many):
 @pytest.mark.parametrize("kind", [CartPole, LQR])
 @pytest.mark.parametrize(
     "bad, sentence",
-    [({"horizon": 0}, r"`horizon` must lie in \[1, 100000\], got 0"), ({"discount": 1.5}, r"`discount` must lie in \[0, 1\], got 1.5")],
+    [
+        ({"horizon": 0}, r"`horizon` must lie in \[1, 100000\], got 0"),
+        ({"discount": 1.5}, r"`discount` must lie in \[0, 1\], got 1.5"),
+    ],
 )
 def test_a_bad_problem_is_refused_in_one_sentence(kind, bad, sentence):
     with pytest.raises(SettingError, match=f"{kind.__name__.lower()}: {sentence}"):

@@ -99,16 +99,24 @@ def start_of(policy: Policy, context: Context, seeds: tuple[int, ...]) -> Tensor
 
 
 def record(records: Records, variant: Variant, curves: Curves) -> None:
-    """`mean_return`, `fresh` (and `regret`) at every update; seeds whose schedules differ have steps of their own."""
+    """`mean_return`, `fresh` (and `regret`) at every update; seeds whose schedules differ have steps of their own.
+
+    Once a seed, for the tables: `auc`, the mean return of all its trajectories, and `final_return`, of its last tenth.
+    """
     schedule = curves.schedule
     values = {**curves.values, "fresh": schedule.sizes}
     same = (schedule.sizes == schedule.sizes[:, :1]).all()
     groups = [slice(None)] if same else [slice(i, i + 1) for i in range(len(variant.seeds))]
     for rows in groups:
         used = int(schedule.updates[rows][0])
+        collected = schedule.collected[:used, rows][:, 0]
         for metric, table in values.items():
-            collected = schedule.collected[:used, rows][:, 0]
             records.add(variant, metric, table[:used, rows], step=collected, seeds=variant.seeds[rows])
+        late = collected > 0.9 * collected[-1]
+        for metric, kept in (("auc", late | True), ("final_return", late)):
+            weights = schedule.sizes[:used, rows][kept]
+            mean = (values["mean_return"][:used, rows][kept] * weights).sum(0) / weights.sum(0)
+            records.add(variant, metric, mean, step=int(collected[-1]), seeds=variant.seeds[rows])
 
 
 def _regret(problem: LQR, variance: float, device: torch.device) -> Callable[[Tensor], dict[str, Tensor]]:

@@ -40,18 +40,23 @@ class LinearGaussian:
         self.likelihood_size = state_size + len(self.pairs)  # the first half of a summary: b and C
 
     def controller(self, theta: Tensor) -> Controller:
-        """The mean action (1, R) of each row's own policy, theta (R, d)."""
-        planes = theta.T.contiguous()
-        return lambda states: (planes * states).sum(0, keepdim=True)
+        """The action (1, R) of each row's own policy, theta (R, d)."""
+        planes, std = theta.T.contiguous(), self.std
+        return lambda states, normal: torch.add((planes * states).sum(0, keepdim=True), normal, alpha=std)
 
     # -- a trajectory as its coefficients -----------------------------------------------------------------------------
 
     def summarise(self, tr: Trajectories, to_go: Tensor) -> Tensor:
-        """(R, m): b, C, bw, Cw of each trajectory. to_go (T, R): the weight w of each step, 0 after the end."""
-        states = [plane * tr.alive for plane in tr.states.unbind(1)]
-        actions = tr.actions[:, 0]
-        products = [plane * actions for plane in states] + [states[i] * states[j] for i, j in self.pairs]
-        return torch.stack([p.sum(0) for p in products] + [(p * to_go).sum(0) for p in products], dim=-1)
+        """(R, m): b, C, bw, Cw of each trajectory. to_go (T, R): the weight w of each step."""
+        states = tr.states.unbind(1)
+        factors = [(plane, tr.actions[:, 0]) for plane in states] + [(states[i], states[j]) for i, j in self.pairs]
+        product = torch.empty_like(to_go)  # one buffer: new memory for each product costs more than the sums
+        plain, weighted = [], []
+        for one, two in factors:
+            torch.mul(one, two, out=product)
+            plain.append(product.sum(0))
+            weighted.append(product.mul_(to_go).sum(0))
+        return torch.stack(plain + weighted, dim=-1)
 
     def log_ratio_and_divergence(self, past: Tensor, theta: Tensor, past_theta: Tensor) -> tuple[Tensor, Tensor]:
         """log p_theta(tau) / p_i(tau) (S, K, N), and log D_i (S, K).
@@ -100,7 +105,7 @@ class LinearGaussian:
         """
         shift = self._mean(theta - reference, tr)
         residual = self._by_seed(tr.actions[:, 0], theta) - self._mean(reference, tr)
-        return shift * (2 * residual - shift) * self._by_seed(tr.alive, theta) / (2 * self.variance)
+        return shift * (2 * residual - shift) / (2 * self.variance)
 
     def mean_score(self, theta: Tensor, tr: Trajectories, weights: Tensor) -> Tensor:
         """(G, d): mean over the N trajectories of sum_t weight_t score_theta(s_t, a_t). weights (T, G, N)."""

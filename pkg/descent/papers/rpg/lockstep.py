@@ -93,7 +93,7 @@ def one_update(
         for draw in draws
     ]
     rows = torch.cat([theta.flatten(0, 1) for _, _, theta in asked])
-    tr = problem.rollout(policy.controller(rows), update.normals * policy.std, update.start)
+    tr = problem.rollout(policy.controller(rows), update.normals, update.start)
     state, first = dict(state), 0
     for e, draw, theta in asked:
         inner, returns = state[e.name]
@@ -106,44 +106,67 @@ def one_update(
 
 
 class Noise:
-    """The random numbers of an update, on the host, in the order of its rows: entry, draw, seed, trajectory."""
+    """The random numbers of an update, on the host, in the order of its rows: entry, draw, seed, trajectory.
+
+    A seed draws those of a whole block of updates at once, from a stream of its own, and they go straight to their rows.
+    """
 
     def __init__(
         self, context: Context, problem: Problem, entries: Sequence[Entry], schedules: Sequence[Schedule], block: int
     ):
         self.streams, self.problem, self.block = context.streams, problem, block
         self.entries = list(zip(entries, schedules, strict=True))
-        self._at, self._drawn = -1, []
+        self._at, self._updates = -1, []
 
     def draw(self, k: int, count: int) -> Update:
         """For `iterate` with blocks of one update."""
-        p = self.problem
-        parts = [schedule.parts(k) for _, schedule in self.entries]
-        rows = sum(n * len(seeds) for own in parts for _, n, seeds in own)
-        normals, start = np.empty((p.horizon, p.action_size, rows)), np.empty((p.state_size, rows))
-        draws, first = [], 0
-        for (entry, schedule), own, (normal, uniform) in zip(self.entries, parts, self._block(k // self.block), strict=True):
-            used = schedule.sizes[k - k % self.block : k].sum(0)  # of this block, by the updates before
-            for _, n, seeds in own:
-                for s in seeds:
-                    columns, taken = slice(first, first + n), slice(used[s], used[s] + n)
-                    normals[..., columns], start[:, columns] = normal[s][..., taken], uniform[s][:, taken]
-                    first += n
-            draws.append(tuple(_as_draw(entry, *part) for part in own))
-        return Update(k + 1, torch.from_numpy(normals)[None], torch.from_numpy(start)[None], tuple(draws))
+        if k // self.block != self._at:
+            self._at = k // self.block
+            self._updates = self._drawn(range(self._at * self.block, (self._at + 1) * self.block))
+        return self._updates[k % self.block]
 
-    def _block(self, b: int) -> list[tuple[list[np.ndarray], list[np.ndarray]]]:
-        """Of each entry and seed: normals (T, A, n) and uniforms (d, n) of its n trajectories in block b."""
-        if b != self._at:
-            p, updates = self.problem, slice(b * self.block, (b + 1) * self.block)
-            self._at, self._drawn = b, []
-            for entry, schedule in self.entries:
-                sizes = schedule.sizes[updates].sum(0).tolist()
-                generators = [self.streams.numpy("rollout", seed, entry.name, b) for seed in entry.seeds]
-                pairs = list(zip(generators, sizes, strict=True))
-                normal = [g.standard_normal((p.horizon, p.action_size, n)) for g, n in pairs]
-                self._drawn.append((normal, [g.random((p.state_size, n)) for g, n in pairs]))
-        return self._drawn
+    def _drawn(self, updates: range) -> list[Update]:
+        p = self.problem
+        plans = [[schedule.parts(k) for _, schedule in self.entries] for k in updates]
+        rows = [sum(n * len(seeds) for own in plan for _, n, seeds in own) for plan in plans]
+        normals = [np.empty((p.horizon, p.action_size, r)) for r in rows]
+        starts = [np.empty((p.state_size, r)) for r in rows]
+        places = self._places(plans)
+        for e, (entry, schedule) in enumerate(self.entries):
+            sizes = schedule.sizes[updates.start : updates.stop].sum(0).tolist()
+            for s, (seed, n) in enumerate(zip(entry.seeds, sizes, strict=True)):
+                generator = self.streams.numpy("rollout", seed, entry.name, self._at)
+                normal = generator.standard_normal((p.horizon, p.action_size, n))
+                uniform = generator.random((p.state_size, n))
+                used = 0
+                for u, first, many in places[e, s]:
+                    normals[u][..., first : first + many] = normal[..., used : used + many]
+                    starts[u][:, first : first + many] = uniform[:, used : used + many]
+                    used += many
+        return [
+            Update(
+                k + 1,
+                torch.from_numpy(normals[u])[None],
+                torch.from_numpy(starts[u])[None],
+                tuple(
+                    tuple(_as_draw(entry, *part) for part in own)
+                    for (entry, _), own in zip(self.entries, plans[u], strict=True)
+                ),
+            )
+            for u, k in enumerate(updates)
+        ]
+
+    def _places(self, plans: list[list[list[tuple]]]) -> dict[tuple[int, int], list[tuple[int, int, int]]]:
+        """(entry, seed) -> (update of the block, its first row there, how many rows), in the order of the updates."""
+        places = {(e, s): [] for e, (entry, _) in enumerate(self.entries) for s in range(len(entry.seeds))}
+        for u, plan in enumerate(plans):
+            first = 0
+            for e, own in enumerate(plan):
+                for _, n, seeds in own:
+                    for s in seeds.tolist():
+                        places[e, s].append((u, first, n))
+                        first += n
+        return places
 
 
 def _as_draw(entry: Entry, snapshot: bool, count: int, seeds: np.ndarray) -> Draw:

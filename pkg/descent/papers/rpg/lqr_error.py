@@ -60,7 +60,7 @@ class Sample:
         self.theta = target.expand(reps, 2)
         self.past_theta = target + offsets[:, None] * direction[:, None]
         rows = self.past_theta[:, :, None].expand(-1, -1, n, -1).flatten(0, 2)
-        tr = problem.rollout(self.policy.controller(rows), normals * self.policy.std, uniforms)
+        tr = problem.rollout(self.policy.controller(rows), normals, uniforms)
         kept = self.policy.summarise(tr, reward_to_go(tr.rewards))
         self.past = kept.unflatten(0, (reps, window, n))
         self.exact = problem.gradient(target, params["variance"])
@@ -84,6 +84,7 @@ class Sample:
         weights = log_weights.exp()
         error = self.policy.gradient(past, self.theta, weights) - self.exact
         found["squared_error"] = (error * error).sum(-1)
+        found["mean_squared_error"] = found["squared_error"].mean()
         found["largest_weight"] = weights.amax()
         found["weight_sum"] = weights.sum((1, 2)).mean() / n
         return found

@@ -23,10 +23,9 @@ class Policy(Protocol):
     """
 
     size: int  # d, parameters
-    std: float
 
     def controller(self, theta: Tensor) -> Controller:
-        """theta (R, d) -> the mean action of each row."""
+        """theta (R, d) -> what acts in each row."""
 
     def summarise(self, tr: Trajectories, to_go: Tensor) -> Any:
         """What is kept of each trajectory, leading axis R; to_go (T, R) weighs the score of each step."""

@@ -56,8 +56,8 @@ class NetworkGaussian:
         return x
 
     def controller(self, theta: Tensor) -> Controller:
-        """The mean action (A, R) of each row's own policy, theta (R, d)."""
-        return lambda states: self.mean(theta, states.T[:, None])[:, 0].T
+        """The action (A, R) of each row's own policy, theta (R, d)."""
+        return lambda states, normal: self.mean(theta, states.T[:, None])[:, 0].T + self.std * normal
 
     # -- the window ---------------------------------------------------------------------------------------------------
 

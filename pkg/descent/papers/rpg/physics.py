@@ -45,24 +45,22 @@ class Gymnasium:
         self.state_size = self._environments[0].observation_space.shape[0]
         self.action_size = self._environments[0].action_space.shape[0]
 
-    def rollout(self, controller: Controller, noise: Tensor, start: Tensor) -> Trajectories:
+    def rollout(self, controller: Controller, normals: Tensor, start: Tensor) -> Trajectories:
         """See `Problem`. The first row of `start` seeds each row's environment, so a rollout repeats to the bit."""
-        steps, actions_size, rows = noise.shape
-        device = noise.device
+        steps, action_size, rows = normals.shape
+        device = normals.device
         environments = self._of(rows)
         seeds = (start[0] * SEEDS).to(torch.int64).tolist()
         state = np.stack([env.reset(seed=seed)[0] for env, seed in zip(environments, seeds, strict=True)], axis=1)
         states = np.zeros((steps, self.state_size, rows))
-        actions = np.zeros((steps, actions_size, rows))
+        actions = np.zeros((steps, action_size, rows))
         rewards, alive = np.zeros((steps, rows)), np.zeros((steps, rows))
         running = np.ones(rows, bool)
-        deviations = noise.cpu().numpy()
         for t in range(steps):
             if not running.any():
                 break
-            states[t] = state
-            actions[t] = controller(torch.from_numpy(states[t]).to(device)).cpu().numpy() + deviations[t]
-            alive[t] = running
+            states[t], alive[t] = state * running, running
+            actions[t] = controller(torch.from_numpy(states[t]).to(device), normals[t]).cpu().numpy() * running
             for row in np.flatnonzero(running):
                 seen, reward, terminated, _, _ = environments[row].step(actions[t, :, row])
                 state[:, row], rewards[t, row] = seen, self.discount**t * reward

@@ -6,11 +6,14 @@ from descent.declare import ExperimentCard, MethodCard, Metric, Room
 from descent.papers.rpg.settings import SETTINGS
 
 METRICS = {
+    "auc": Metric("", "Mean return of all trajectories of the run.", "higher"),
+    "final_return": Metric("", "Mean return of the last tenth of the trajectories.", "higher"),
     "mean_return": Metric(
         "", "Mean return of the update's fresh trajectories; the step counts the trajectories collected.", "higher"
     ),
     "fresh": Metric("trajectories", "Fresh trajectories of the update."),
     "regret": Metric("", "Exact J* - J of the policy after the update (LQR).", "lower", log=True),
+    "mean_squared_error": Metric("", "Mean of the squared error over the seed's replications.", "lower", log=True),
     "squared_error": Metric(
         "",
         "Squared distance of the estimated gradient to the exact one; the step counts replications.",
