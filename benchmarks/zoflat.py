@@ -22,6 +22,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+from torch.nn.functional import cross_entropy
+
 from descent.data import load
 from descent.flatten import Layout
 from descent.papers.zoflat.bilinear import Bilinear, direction
@@ -34,7 +36,6 @@ from descent.papers.zoflat.transformer import layer
 from descent.papers.zoflat.two_point import random_walk, zo
 from descent.streams import Streams
 from descent.zeroth_order import shift_
-from torch.nn.functional import cross_entropy
 
 STREAMS = Streams("zoflat")
 SEEDS = tuple(range(500, 505))

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
 from descent.errors import SettingError
 from descent.papers.zoflat.bilinear import Bilinear, direction, swap
 from descent.papers.zoflat.gradient_descent import gd
 from descent.papers.zoflat.sharpness_aware import sam
 from descent.papers.zoflat.two_point import dd, random_walk, zo
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch.testing import assert_close
 
 F = Bilinear()
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+
 from descent.checkpoint import FileCheckpoint
 from descent.config.plan import make_plan
 from descent.config.read import read_study
@@ -18,6 +19,7 @@ from descent.job import Job, Variant
 from descent.papers.zoflat import convex, toy
 from descent.papers.zoflat.bilinear import Bilinear, direction
 from descent.papers.zoflat.language import clipped, measured
+from descent.papers.zoflat.lifted import LiftedModel
 from descent.papers.zoflat.room import ROOM
 from descent.papers.zoflat.two_point import zo
 from descent.run import perform
@@ -127,6 +129,43 @@ def test_lift_path_and_all_weights_are_one_trajectory(small):
     """`path: lift` reads the draws of `path: explicit` through A: the reduction, as jobs."""
     frames = [perform(w, data=small).frame(w) for w in (linear_job(path=p) for p in ("lift", "explicit"))]
     np.testing.assert_allclose(frames[0]["value"], frames[1]["value"], rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("seed", [500, 501])
+def test_the_job_s_draws_are_the_paper_s_law(small, toy_data, seed):
+    """W ~ N(0, 1) and w ~ 0.1 N(0, 1), and ZO's first step, from the streams by plain numpy."""
+    (train, _), (y, _) = toy_data
+    work = linear_job(path="lift")
+    frame = perform(work, data=small).frame(work).query("method == 'zo' and metric == 'train_loss'")
+    streams = Streams("zoflat")
+    scale = train.std(0)
+    x = (train - train.mean(0)) / np.where(scale > 0, scale, 1) @ streams.numpy("lift", seed).standard_normal((6, 9))
+    x = np.hstack([np.ones((len(x), 1)), (x - x.mean(0)) / x.std(0)])
+    w = 0.1 * streams.normal("start", (seed,), (10,))[0].numpy()
+    u = streams.normal("direction", (seed,), (7, 10), 0)[0, 0].numpy()
+
+    def loss(w):
+        return np.mean(np.maximum(0, 1 - y * (x @ w)) ** 2)
+
+    after = w - 1e-2 * (loss(w + 0.05 * u) - loss(w - 0.05 * u)) / 0.1 * u
+    got = frame[frame["seed"] == seed].set_index("step")["value"]
+    assert got[0] == pytest.approx(loss(w), rel=1e-10) and got[1] == pytest.approx(loss(after), rel=1e-10)
+
+
+def test_margins_are_made_afresh_at_every_block(small, monkeypatch):
+    """A rounding error in the margins that move along dies with its block: with blocks of one step it does nothing."""
+    one_step, whole = (linear_job(block=b) for b in (1, 1000))
+    move = LiftedModel.move
+
+    def frames():
+        return [perform(w, data=small).frame(w).query("method == 'gd'")["value"].to_numpy() for w in (one_step, whole)]
+
+    clean = frames()
+    np.testing.assert_allclose(clean[0], clean[1], rtol=1e-10)
+    monkeypatch.setattr(LiftedModel, "move", lambda *a: (w := move(*a))._replace(margins=w.margins + 1e-3))
+    drifting = frames()
+    np.testing.assert_array_equal(drifting[0], clean[0])
+    assert np.abs(drifting[1] / clean[1] - 1).max() > 1e-3
 
 
 def test_fewer_features_than_inputs_take_the_lift_by_themselves(small):

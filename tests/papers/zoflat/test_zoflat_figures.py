@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import pytest
+
 from descent.config.plan import make_plan
 from descent.config.read import read_study
 from descent.data.presence import present

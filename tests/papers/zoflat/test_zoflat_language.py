@@ -8,6 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.testing import assert_close
+from zoflat_plain import plain_layer, plain_norm
+
 from descent.checkpoint import FileCheckpoint
 from descent.data.presence import present
 from descent.errors import SettingError
@@ -21,8 +24,6 @@ from descent.run import Context, Need, perform
 from descent.settings import with_defaults
 from descent.streams import Streams
 from descent.zeroth_order import directions
-from torch.testing import assert_close
-from zoflat_plain import plain_layer, plain_norm
 
 
 def gaussian(seed: int, *shape: int, dtype=torch.float64) -> torch.Tensor:
@@ -283,6 +284,16 @@ def test_traces_against_the_whole_hessian():
     for name in ("trace", "trace_symmetric"):
         assert abs(found[name] - hessian.trace()) < 4 * found[f"{name}_stderr"], name
         assert found[f"{name}_stderr"] < 0.4 * hessian.trace().abs(), name
+
+
+def test_every_checkpoint_has_probes_of_its_own(encodings):
+    """With steps too small to move, the loss stays and the estimates do not."""
+    work = job("language", variant("gd", step_size=1e-12))
+    frame = perform(work, needs=encodings).frame(work).query("seed == 500")
+    late = frame[frame["step"] > 0]
+    assert late.query("metric == 'train_loss'")["value"].nunique() == 1
+    for metric in ("trace", "trace_symmetric"):
+        assert late[late["metric"] == metric]["value"].nunique() == 3
 
 
 @pytest.mark.parametrize("changes", [{}, {"regenerate": True}], ids=["buffered", "regenerating"])

@@ -5,6 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
 from descent.papers.zoflat.explicit import ExplicitModel
 from descent.papers.zoflat.features import features, standardiser
 from descent.papers.zoflat.gradient_descent import gd
@@ -12,9 +16,6 @@ from descent.papers.zoflat.lifted import LiftedModel, lift
 from descent.papers.zoflat.losses import LOSSES
 from descent.papers.zoflat.sharpness_aware import sam
 from descent.papers.zoflat.two_point import dd, zo
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch.testing import assert_close
 
 METHODS = {
     "gd": lambda problem: gd(problem, step_size=1e-2),
@@ -133,6 +134,10 @@ def test_logistic_curvature_is_the_second_derivative():
     m = 5 * normals(0, 7, 2)
     second = torch.func.grad(lambda m: torch.func.grad(lambda m: LOSSES["logistic"].value(m).sum())(m).sum())(m)
     assert_close(LOSSES["logistic"].curvature(m), second, rtol=1e-9, atol=0)
+
+
+def test_a_margin_of_exactly_1_adds_no_curvature():
+    assert LOSSES["svm"].curvature(f64([[1.0], [0.0], [2.0]])).flatten().tolist() == [0, 2 / 3, 0]
 
 
 def test_the_two_point_slope_of_a_quadratic_is_its_derivative_at_any_smoothing():

@@ -8,14 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.testing import assert_close
+from zoflat_plain import plain_gelu, plain_layer, plain_norm
+
 from descent.errors import DataError
 from descent.job import Job, Variant
 from descent.papers.zoflat import fewshot, roberta
 from descent.papers.zoflat.room import ROOM
 from descent.run import Need, perform
 from descent.settings import with_defaults
-from torch.testing import assert_close
-from zoflat_plain import plain_gelu, plain_layer, plain_norm
 
 pytest.importorskip("tokenizers", reason="prompts are tokenised where `tokenizers` is installed")
 

@@ -7,13 +7,14 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
 from descent.counter import mixed, normals, signs, subkey, words
 from descent.curvature import difference_traces, hutchinson
 from descent.flatten import Layout
 from descent.zeroth_order import directions, shift_, two_point_slope
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch.testing import assert_close
 
 
 def f64(values) -> torch.Tensor:
