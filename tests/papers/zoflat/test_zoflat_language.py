@@ -296,6 +296,25 @@ def test_every_checkpoint_has_probes_of_its_own(encodings):
         assert late[late["metric"] == metric]["value"].nunique() == 3
 
 
+@pytest.mark.parametrize("regenerate", [False, True])
+def test_every_block_and_seed_has_directions_of_its_own(encodings, regenerate):
+    zo = variant("zo", regenerate=regenerate)
+    model, _ = last_layer.from_arrays(encodings["encodings"].arrays, zo, torch.device("cpu"))
+    _, draw = language._method(model, zo, Context(torch.device("cpu"), Streams("zoflat"), {}))
+
+    def sources(k):
+        source = draw(k, 2).source
+        return (
+            [row.tolist()[:4] for step in source for row in step]
+            if not regenerate
+            else [s for step in source for s in step]
+        )
+
+    drawn = [*sources(0), *sources(1)]
+    assert len(drawn) == 12 and len({str(source) for source in drawn}) == 12
+    assert sources(1) == drawn[6:], "keyed by the block, whenever it is asked for"
+
+
 @pytest.mark.parametrize("changes", [{}, {"regenerate": True}], ids=["buffered", "regenerating"])
 def test_a_seed_does_not_notice_its_companions(encodings, changes):
     """Exactly the same numbers but for float32 rounding, on losses and Hutchinson's traces."""
