@@ -59,7 +59,7 @@ METHODS = {
         "PAGE-PG", "rival", "SRVRPG's correction, snapshots by the toss of a coin.", "code", ("probability", *SNAPSHOTS)
     ),
     "def": MethodCard(
-        "DEF-PG", "rival", "PAGE's schedule with defensive weights against a mixture of two policies; derived, its code was not public.",
+        "DEF-PG", "rival", "PAGE's schedule with defensive weights against an even mixture of two policies, step by step; the form is derived.",
         "derived", ("probability", *SNAPSHOTS),
     ),
 }  # fmt: skip

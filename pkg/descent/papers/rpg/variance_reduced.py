@@ -91,7 +91,8 @@ def defensive(
     """DEF-PG (Paczolay et al., Machine Learning 2024): PAGE's schedule; between snapshots the batch comes half from the
     current and half from the previous policy, and both gradients are weighed against that mixture, weights <= 2.
 
-    Its code was not public to us: the form is derived [derived].
+    The form is derived from the paper's idea [derived]. potion's public DEF-PG weighs whole trajectories and draws each
+    one's policy by a coin; here the weights are step-wise, as those of the other rivals, and the halves are exact.
     """
     check("def", SETTINGS, snapshot_batch=snapshot_batch, mini_batch=mini_batch, probability=probability,
           baseline=baseline, step_size=step_size, ascent=ascent)  # fmt: skip
