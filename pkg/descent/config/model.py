@@ -143,7 +143,7 @@ class ExperimentConfig:
     )
     settings: list[dict[str, Any]] = key(
         "Rules, later ones override: an optional `when` (axis or `method` or `scale` -> value or list), then settings of the room, or "
-        "`seeds`, `datasets`, `device`, `tier`, `threads`, `tuned`.",
+        "`seeds`, `datasets`, `folders`, `device`, `tier`, `threads`, `tuned`.",
         factory=list,
     )
     scales: dict[Scale, ScaleConfig] = key(

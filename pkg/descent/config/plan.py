@@ -22,7 +22,7 @@ from descent.job import Job, Variant
 
 FIRST_SEED = {"verdict": 1000, "dev": 500, "tuning": 200}
 MEASURED = ("step_cpu_seconds", "step_wall_seconds")  # what every `bench` job records
-RESERVED = {"when", "seeds", "datasets", "device", "tier", "threads", "tuned"}
+RESERVED = {"when", "seeds", "datasets", "folders", "device", "tier", "threads", "tuned"}
 
 
 @dataclass(frozen=True)
@@ -212,10 +212,9 @@ class _Planner:
         rules = [*experiment.settings, *scale.settings]
         takes = {m: self.room.allowed(name, m) for m in experiment.methods}
         self._check_rules(where, rules, scale.skip, axes, experiment, takes)
+        named = [*experiment.folders, *(folder for rule in rules for folder in rule.get("folders", ()))]
         self.faults += [
-            f"{where}.folders: unknown setting `{f}`{nearest(f, self.room.settings)}"
-            for f in experiment.folders
-            if f not in self.room.settings
+            f"{where}.folders: unknown setting `{f}`{nearest(f, self.room.settings)}" for f in named if f not in self.room.settings
         ]
         split = experiment.split if experiment.split is not None else ["method", *axes]
         if unknown := [part for part in split if part not in ("method", "seed", *axes)]:
@@ -246,6 +245,7 @@ class _Planner:
         reserved = {
             "seeds": scale.seeds,
             "datasets": experiment.datasets,
+            "folders": experiment.folders,
             "device": experiment.device,
             "tier": experiment.tier,
             "threads": experiment.threads,
@@ -290,7 +290,7 @@ class _Planner:
         own = {"method": first.method, **first.params, **first.setting, "seed": first.seeds[0]}
         wanted = dict.fromkeys(_filled(d, {**own, **v.params, **v.setting}) for v, r in members for d in r["datasets"])
         datasets, stand_ins, reason = self._datasets(wanted)
-        for folder in experiment.folders:
+        for folder in dict.fromkeys(folder for _, reserved in members for folder in reserved["folders"]):
             paths = {str(v.params.get(folder) or "") for v in variants}
             if any(not path or not Path(path).expanduser().is_dir() for path in paths):
                 named = f"`{' '.join(sorted(paths))}` is no folder" if any(paths) else "none is named"

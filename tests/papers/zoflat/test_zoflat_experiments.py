@@ -303,7 +303,6 @@ def test_the_language_model_at_paper_scale_is_not_run_without_its_folders_and_re
     config = yaml.safe_load((ROOT / "config/papers/zoflat.yaml").read_text())
     for name in ("encode", "language", "prompts", "tasks"):
         scale = config["experiments"][name]["scales"]["paper"]
-        del scale["not_run"]
         for rule in scale["settings"]:
             rule |= {k: str(tmp_path) for k in ("checkpoint_dir", "text_dir") if k in rule}
     (tmp_path / "config" / "papers").mkdir(parents=True)
