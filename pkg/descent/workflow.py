@@ -105,17 +105,11 @@ class Study:
         return job_source(self.job(id).module)
 
     def judging(self, paper: str) -> str:
-        """The hash of all that turns the paper's records into verdicts."""
+        """The hash of all that turns the paper's records into verdicts.json."""
         config = self.plan.papers[paper]
         missing = [dataclasses.asdict(m) for m in self.plan.missing if m.paper == paper]
-        facts = [
-            config.claims,
-            config.title,
-            config.source,
-            config.experiments.keys() and missing,
-            self.label,
-            self.config.tier,
-        ]
+        shown = [config.title, config.authors, config.source, config.summary, config.budget]
+        facts = [config.claims, shown, missing, self.label, self.config.tier]
         return digest([_plain(facts), source_hash("descent.report.judged")])
 
     def writing(self, paper: str) -> str:
