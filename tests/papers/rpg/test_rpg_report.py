@@ -1,0 +1,244 @@
+"""The configuration's claims on made-up records, and the figures on a smoke run."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from descent.claims.judge import judge
+from descent.config.plan import make_plan
+from descent.config.read import read_study
+
+ROOT = Path(__file__).parents[3]
+SEEDS = np.arange(20)
+RIVALS = ("gpomdp", "svrpg", "srvrpg", "storm", "page", "def")
+
+
+def plan(scale):
+    return make_plan(ROOT, read_study(ROOT, {"papers": "rpg", "scale": scale}))
+
+
+CONFIG = plan("study").papers["rpg"]
+
+
+def jitter(key):
+    """A number a seed, distinct, around 0."""
+    return np.random.default_rng(key).permutation(np.linspace(-1, 1, len(SEEDS)))
+
+
+def ramp(method, axes, crossing, batch, budget, spread, key):
+    """Returns that rise linearly through 150 at `crossing` (spread: the seeds' differences, in trajectories)."""
+    steps = np.arange(batch, budget + 1, batch)
+    parts = []
+    for seed, at in zip(SEEDS, crossing + spread * jitter(key), strict=True):
+        value = np.clip(150 + (steps - at) * 0.05, 20, 200)
+        for metric, values in (("mean_return", value), ("fresh", np.full(len(steps), batch))):
+            parts.append(
+                pd.DataFrame({"method": method, **axes, "seed": seed, "step": steps, "metric": metric, "value": values})
+            )
+    return pd.concat(parts).assign(status="ok")
+
+
+def flat(method, axes, level, spread, key):
+    parts = []
+    for seed, value in zip(SEEDS, level + spread * jitter(key), strict=True):
+        for metric, number in (("mean_return", value), ("fresh", 10)):
+            parts.append(
+                {"method": method, **axes, "seed": seed, "step": 10, "metric": metric, "value": number, "status": "ok"}
+            )
+    return pd.DataFrame(parts)
+
+
+def verdict(claim, **frames):
+    config = {"paper": "rpg", "claims": {claim: CONFIG.claims[claim]}}
+    records = {name: frame.assign(paper="rpg", experiment=name) for name, frame in frames.items()}
+    return judge(config, records, scale="study", missing={"swimmer": "not run"})[0].verdict
+
+
+@pytest.mark.parametrize(
+    "rpg, spread, expected",
+    [(2000, 300, "reproduced"), (3400, 300, "partly"), (3950, 300, "inconclusive"), (5500, 300, "not reproduced")],
+)
+def test_c1(rpg, spread, expected):
+    window = pd.concat(
+        [ramp("gpomdp", {"window": 1}, 4000, 5, 8000, spread, 1), ramp("rpg", {"window": 8}, rpg, 5, 8000, spread, 2)]
+    )
+    assert verdict("c1", window=window) == expected
+
+
+@pytest.mark.parametrize(
+    "times, expected",
+    [
+        ((4000, 3000, 2400, 2000, 1900), "reproduced"),
+        ((4000, 2400, 3000, 2000, 1900), "partly"),  # one doubling is slower by more than 1.05
+        ((4000, 4000, 4000, 4000, 4000), "inconclusive"),
+        ((1900, 2000, 2400, 3000, 4000), "not reproduced"),
+    ],
+)
+def test_c2(times, expected):
+    frames = [
+        ramp("gpomdp" if w == 1 else "rpg", {"window": w}, t, 5, 8000, 200, w)
+        for w, t in zip((1, 2, 4, 8, 16), times, strict=True)
+    ]
+    more = [ramp("rpg", {"window": w}, times[-1], 5, 8000, 200, w) for w in (32, 64)]
+    assert verdict("c2", window=pd.concat(frames + more)) == expected
+
+
+def base(zero, avg):
+    frames = [flat("rpg", {"baseline": "zero"}, 120, 3, 0)]
+    for i, method in enumerate(RIVALS):
+        frames += [
+            flat(method, {"baseline": "zero"}, zero[i], 3, i + 1),
+            flat(method, {"baseline": "avg"}, avg[i], 3, i + 11),
+        ]
+    return pd.concat(frames)
+
+
+@pytest.mark.parametrize(
+    "zero, avg, expected",
+    [
+        ([80] * 6, [90] * 6, "reproduced"),
+        ([80] * 6, [90, 120, 120, 90, 90, 90], "partly"),  # ties in table 2
+        ([80, 80, 80, 80, 119.9, 119.9], [90] * 6, "partly"),
+        ([80, 119.9, 119.9, 119.9, 119.9, 80], [90] * 6, "inconclusive"),  # best mean, but two clear wins only
+        ([80, 130, 80, 80, 80, 80], [90] * 6, "not reproduced"),
+    ],
+)
+def test_c3(zero, avg, expected):
+    assert verdict("c3", base=base(zero, avg)) == expected
+
+
+@pytest.mark.parametrize(
+    "times, expected",
+    [
+        ((2400, 8700, 3900, 14000), "reproduced"),
+        ((2400, 8700, 3900, 8000), "partly"),  # the second pair saves a factor 2 only
+        ((2400, 4000, 3900, 7000), "not reproduced"),
+    ],
+)
+def test_c4(times, expected):
+    cells = (("rpg", 5), ("gpomdp", 20), ("rpg", 10), ("gpomdp", 40))
+    frames = [ramp(m, {"batch": n}, t, n, 20000, 100, n) for (m, n), t in zip(cells, times, strict=True)]
+    assert verdict("c4", equal=pd.concat(frames)) == expected
+
+
+def errors(slope, ratio=1.0, excess=-0.1):
+    """Squared errors of 40 replications a seed, proportional to window^slope; those of MIS `ratio` times as large."""
+    parts = []
+    for drift in (0.002, 0.01, 0.03):
+        for window in (1, 2, 4, 8, 16):
+            for method in ("rpg", "mis"):
+                factor = ratio if method == "mis" and drift == 0.03 else 1.0
+                noise = np.random.default_rng(window).gamma(2.0, 0.5, (40, len(SEEDS)))
+                axes = {"method": method, "drift": drift, "window": window, "status": "ok"}
+                seed, step = np.tile(SEEDS, 40), np.repeat(np.arange(40), len(SEEDS))
+                value = 4000 * window**slope * factor * noise.ravel()
+                parts.append(
+                    pd.DataFrame({**axes, "seed": seed, "step": step, "metric": "squared_error", "value": value})
+                )
+                if method == "rpg" and window > 1:
+                    parts.append(
+                        pd.DataFrame({**axes, "seed": SEEDS, "step": 0, "metric": "bound_excess", "value": excess})
+                    )
+    return pd.concat(parts)
+
+
+@pytest.mark.parametrize(("slope", "expected"), [(-1.0, "reproduced"), (-0.78, "partly"), (-0.5, "not reproduced")])
+def test_c5(slope, expected):
+    assert verdict("c5", lqr_error=errors(slope)) == expected
+
+
+@pytest.mark.parametrize(
+    ("ratio", "excess", "mis", "expected"),
+    [
+        (10, -0.1, 100, "reproduced"),
+        (10, 0.0, 150, "partly"),  # the bound may be attained; Cart Pole does not go along
+        (2, -0.1, 100, "not reproduced"),
+        (10, 1e-9, 100, "not reproduced"),
+    ],
+)
+def test_c6(ratio, excess, mis, expected):
+    window = pd.concat([flat("rpg", {"window": 64}, 130, 3, 1), flat("mis", {"window": 64}, mis, 3, 2)])
+    assert verdict("c6", lqr_error=errors(-1.0, ratio, excess), window=window) == expected
+
+
+def test_c7_is_not_run_below_the_paper_scale_and_says_why():
+    result = judge({"paper": "rpg", "claims": {"c7": CONFIG.claims["c7"]}}, {}, scale="study")[0]
+    assert result.verdict == "not run" and "MuJoCo" in result.reason
+
+
+def test_every_experiment_is_planned_at_the_paper_s_scale():
+    jobs = plan("paper").jobs
+    assert {job.experiment for job in jobs.values()} == set(CONFIG.experiments)
+    window = jobs["rpg/window/all"].variants
+    assert max(v.params.get("window", 1) for v in window) * 5 >= window[0].params["budget"]  # the full history
+
+
+# -- a smoke run ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    from descent.results import Results
+    from descent.run import execute
+
+    folder = tmp_path_factory.mktemp("smoke")
+    whole = plan("smoke")
+    for job in whole.jobs.values():
+        execute(job, folder, say=lambda text: None)
+    return Results(whole, "rpg", folder)
+
+
+def test_a_smoke_run_reaches_what_it_should(smoke):
+    """Every estimator and rival, windows that overflow, a snapshot after the first, episodes that end early."""
+    base = smoke.records("base")
+    assert set(base["method"]) == {"rpg", *RIVALS} and set(base["baseline"]) == {"zero", "avg"}
+    fresh = base[(base["metric"] == "fresh") & (base["method"] == "svrpg") & (base["seed"] == base["seed"].min())]
+    assert (fresh["value"] == 55).sum() > 1
+    window = smoke.records("window")
+    assert set(window["method"]) == {"gpomdp", "rpg", "mis", "bh"}
+    updates = window[(window["metric"] == "fresh")].groupby(["method", "window", "seed"]).size().min()
+    assert updates > 32
+    assert (window[window["metric"] == "mean_return"]["value"] < 50).any()
+    assert (pd.concat([base, window])["status"] == "ok").all()
+
+
+def test_claims_of_a_smoke_run_decide_nothing(smoke):
+    records = {name: smoke.records(name) for name in smoke.experiments()}
+    results = judge(
+        smoke.config, records, scale="smoke", missing={name: "paper scale" for name in ("swimmer", "pendulum")}
+    )
+    assert {r.verdict for r in results if r.claim != "c7"} == {"smoke"} and len(results) == 8
+
+
+def test_every_figure_is_drawn(smoke, tmp_path):
+    from descent.report.figures import draw
+
+    described = {d["name"]: d for d in draw(smoke, tmp_path)}
+    assert list(described) == [f"F{i}" for i in range(1, 10)]
+    for name, figure in described.items():
+        assert (tmp_path / f"{name}.svg").stat().st_size > 5000
+        assert (figure["not_run"] is not None) == (name in ("F8", "F9")), figure
+        assert figure["caption"] and figure["alt"] and "Alt:" not in figure["caption"]
+
+
+def test_the_moving_average_of_a_figure_is_that_of_the_claims():
+    from descent.claims.model import Smooth
+    from descent.claims.reading import Series, smoothed
+    from descent.papers.rpg.figures import on_a_grid, reached, smooth
+
+    rng = np.random.default_rng(0)
+    returns, fresh = rng.random(60) * 200, rng.choice([5, 55], 60)
+    rank, steps = np.zeros(60, np.int8), fresh.cumsum()
+    wanted = smoothed(
+        Series(steps, returns, rank), Smooth(span=100, of="fresh"), lambda m: Series(steps, fresh * 1.0, rank)
+    )
+    np.testing.assert_allclose(smooth(returns, fresh), wanted.value)
+    curves = {
+        500: (np.array([5, 10, 15]), np.array([100.0, 151.0, 140.0])),
+        501: (np.array([5, 10]), np.array([1.0, 2.0])),
+    }
+    assert reached(curves).tolist() == [10, np.inf]
+    grid = on_a_grid(curves, 2.0)
+    assert grid["step"].max() == 20 and grid[(grid["seed"] == 500) & (grid["step"] == 20)]["value"].item() == 151
