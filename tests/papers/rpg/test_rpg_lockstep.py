@@ -1,6 +1,7 @@
 """lockstep.py and control.py: companions, exact repeats, resuming, ragged schedules, devices' rules, broken runs."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from descent.checkpoint import FileCheckpoint
 from descent.errors import SettingError
 from descent.job import Job, Variant
 from descent.papers.rpg import LQR, CartPole, LinearGaussian, ascend, gpomdp, page, rpg
-from descent.papers.rpg.control import METHODS, problem_of
+from descent.papers.rpg.control import METHODS, policy_of, problem_of
 from descent.papers.rpg.lockstep import Entry
 from descent.papers.rpg.method import Draw
 from descent.papers.rpg.room import ROOM
@@ -159,6 +160,22 @@ def test_an_unknown_environment_is_refused_in_one_sentence():
         SettingError, match="`environment` must be cartpole, lqr, pendulum, swimmer or cheetah, got 'walker'"
     ):
         problem_of({**PROBLEM, "environment": "walker"}, torch.device("cpu"))
+
+
+def test_a_linear_policy_of_several_actions_is_refused_in_one_sentence():
+    problem = SimpleNamespace(state_size=8, action_size=2)
+    with pytest.raises(SettingError, match="`policy` linear gives one action, but swimmer takes 2; use network"):
+        policy_of({**PROBLEM, "environment": "swimmer"}, problem, torch.device("cpu"))
+
+
+def test_the_area_and_the_final_return_are_weighted_by_trajectories(everyone):
+    own = everyone.xs("svrpg", level="method").xs(501, level="seed")
+    returns, fresh = (own.xs(m, level="metric").sort_index() for m in ("mean_return", "fresh"))
+    assert own.xs("auc", level="metric").item() == pytest.approx(np.average(returns, weights=fresh))
+    late = returns.index > 0.9 * returns.index[-1]
+    assert own.xs("final_return", level="metric").item() == pytest.approx(
+        np.average(returns[late], weights=fresh[late])
+    )
 
 
 def test_variants_of_two_problems_in_one_block():

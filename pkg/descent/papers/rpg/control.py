@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from descent.errors import SettingError
 from descent.job import Job, Variant
 from descent.papers.rpg.linear import LinearGaussian
 from descent.papers.rpg.lockstep import Curves, Entry, ascend
@@ -62,7 +63,7 @@ def together(variants: list[Variant], context: Context, records: Records, name: 
         Entry(v.key, method_of(v, policy), v.seeds, v.params["budget"], start_of(policy, context, v.seeds))
         for v in variants
     ]
-    watch = _regret(problem, params["variance"], context.device) if isinstance(problem, LQR) else None
+    watch = _regret(problem, params["variance"]) if isinstance(problem, LQR) else None
     curves = ascend(context, problem, policy, entries, block=params["block"], name=name, watch=watch)
     for variant in variants:
         record(records, variant, curves[variant.key])
@@ -78,8 +79,12 @@ def problem_of(params: dict[str, Any], device: torch.device) -> Problem:
 
 
 def policy_of(params: dict[str, Any], problem: Problem, device: torch.device) -> Policy:
-    """A linear policy, or a network."""
+    """A linear policy, or a network. Raises SettingError for a linear one that would need several actions."""
     if params["policy"] == "linear":
+        if problem.action_size > 1:
+            raise SettingError(
+                f"rpg: `policy` linear gives one action, but {params['environment']} takes {problem.action_size}; use network"
+            )
         return LinearGaussian(problem.state_size, variance=params["variance"], device=device)
     size = problem.state_size, problem.action_size
     return NetworkGaussian(*size, hidden=params["hidden"], variance=params["variance"])
@@ -113,12 +118,12 @@ def record(records: Records, variant: Variant, curves: Curves) -> None:
         for metric, table in values.items():
             records.add(variant, metric, table[:used, rows], step=collected, seeds=variant.seeds[rows])
         late = collected > 0.9 * collected[-1]
-        for metric, kept in (("auc", late | True), ("final_return", late)):
+        for metric, kept in (("auc", slice(None)), ("final_return", late)):
             weights = schedule.sizes[:used, rows][kept]
             mean = (values["mean_return"][:used, rows][kept] * weights).sum(0) / weights.sum(0)
             records.add(variant, metric, mean, step=int(collected[-1]), seeds=variant.seeds[rows])
 
 
-def _regret(problem: LQR, variance: float, device: torch.device) -> Callable[[Tensor], dict[str, Tensor]]:
+def _regret(problem: LQR, variance: float) -> Callable[[Tensor], dict[str, Tensor]]:
     best = float(problem.value(problem.optimum(variance), variance))
     return lambda theta: {"regret": best - problem.value(theta, variance)}
