@@ -77,6 +77,13 @@ def test_a_folder_that_the_user_must_supply_is_asked_for_and_its_jobs_are_not_ru
     assert plan(project, scale="smoke").of("tiny", "race")
 
 
+def test_a_package_that_is_not_installed_is_named_and_its_jobs_are_not_run(project):
+    edit(project, lambda d: d["experiments"]["race"].update(packages=["no_such_package", "json"]))
+    got = plan(project, scale="smoke")
+    assert not got.of("tiny", "race")
+    assert {m.experiment: m.reason for m in got.missing}["race"] == "needs the package no_such_package, which is not installed"
+
+
 def test_the_extended_tier_is_off_unless_asked_for(project):
     edit(
         project, lambda d: d["experiments"]["race"]["settings"].append({"when": {"world": "long"}, "tier": "extended"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -148,6 +149,8 @@ class _Planner:
             reason = f"not run at scale {self.study.scale}"
         elif scale.not_run:
             reason = scale.not_run
+        elif absent := [name for name in experiment.packages if importlib.util.find_spec(name) is None]:
+            reason = f"needs the package {listed(absent).replace(' or ', ' and ')}, which is not installed"
         elif experiment.kind == "bench" and not (self.study.bench or self.everything):
             reason = "measured time: run on request (`--config bench=true`)"
         if experiment.kind == "select":
