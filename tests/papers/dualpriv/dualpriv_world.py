@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from descent.iterate import tree_map
 from descent.papers.dualpriv.decoder import Shape
 from descent.papers.dualpriv.lora import initial, layout

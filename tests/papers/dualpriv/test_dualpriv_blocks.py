@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from descent.papers.dualpriv.blocks import block_map, largest, masked, scores
-from descent.papers.dualpriv.lora import layout
 from dualpriv_world import STUDY
 from hypothesis import given
 from hypothesis.strategies import floats, integers
+
+from descent.papers.dualpriv.blocks import block_map, largest, masked, scores
+from descent.papers.dualpriv.lora import layout
 
 LAYOUT = layout(STUDY)
 BLOCKS = block_map(LAYOUT)

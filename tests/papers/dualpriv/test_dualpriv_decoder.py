@@ -5,12 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from dualpriv_world import tiny_sizes
+from torch.testing import assert_close
+
 from descent.papers.dualpriv import model
 from descent.papers.dualpriv.decoder import Frozen, Shape, decode, groups, rope
 from descent.papers.dualpriv.lora import frozen_linear
 from descent.papers.dualpriv.model import Sizes, answer_logits, digit_logits, encode, freeze, hidden_states
-from dualpriv_world import tiny_sizes
-from torch.testing import assert_close
 
 
 def softmax(z):

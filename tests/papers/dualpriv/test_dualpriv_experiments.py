@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from descent.checkpoint import FileCheckpoint
 from descent.config.model import StudyConfig
 from descent.config.plan import make_plan

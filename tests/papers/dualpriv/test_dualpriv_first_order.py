@@ -5,16 +5,17 @@ import math
 import numpy as np
 import pytest
 import torch
-from descent.errors import SettingError
-from descent.papers.dualpriv import first_order
-from descent.papers.dualpriv.first_order import PHASES, Noise, batch_sum, clipped_sum, dpsgd
-from descent.papers.dualpriv.problem import sample_gradients, sample_losses
-from descent.papers.dualpriv.sampling import Counts, poisson_batches
 from dualpriv_world import STREAMS, ledger, make_problem, one, some_theta, start
 from hypothesis import given, settings
 from hypothesis.strategies import floats, integers
 from test_dualpriv_lora import loss_alone
 from torch.testing import assert_close
+
+from descent.errors import SettingError
+from descent.papers.dualpriv import first_order
+from descent.papers.dualpriv.first_order import PHASES, Noise, batch_sum, clipped_sum, dpsgd
+from descent.papers.dualpriv.problem import sample_gradients, sample_losses
+from descent.papers.dualpriv.sampling import Counts, poisson_batches
 
 
 def run(problem, method, seeds=(500, 501), steps=3, block=2, theta=None):

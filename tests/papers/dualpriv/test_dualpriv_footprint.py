@@ -4,6 +4,9 @@ import math
 
 import pytest
 import torch
+from dualpriv_world import ledger, make_problem, some_theta
+from torch.testing import assert_close
+
 from descent.papers.dualpriv import footprint
 from descent.papers.dualpriv.decoder import Shape
 from descent.papers.dualpriv.first_order import Noise, dpsgd
@@ -20,8 +23,6 @@ from descent.papers.dualpriv.footprint import (
 from descent.papers.dualpriv.model import Sizes
 from descent.papers.dualpriv.zeroth_order import Noise as ZerothNoise
 from descent.papers.dualpriv.zeroth_order import dpzero
-from dualpriv_world import ledger, make_problem, some_theta
-from torch.testing import assert_close
 
 INDEX = torch.tensor([[4, 2, 9]])
 ONES = torch.ones(1, 3, dtype=torch.float64)

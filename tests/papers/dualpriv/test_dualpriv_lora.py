@@ -4,12 +4,13 @@ import math
 
 import pytest
 import torch
-from descent.papers.dualpriv.decoder import decode
-from descent.papers.dualpriv.lora import frozen_linear, initial, layout, split
-from descent.papers.dualpriv.problem import answers, sample_gradients, sample_losses
 from dualpriv_world import STREAMS, make_problem, some_theta
 from torch.nn import functional
 from torch.testing import assert_close
+
+from descent.papers.dualpriv.decoder import decode
+from descent.papers.dualpriv.lora import frozen_linear, initial, layout, split
+from descent.papers.dualpriv.problem import answers, sample_gradients, sample_losses
 
 
 def plain_linear(problem, theta):

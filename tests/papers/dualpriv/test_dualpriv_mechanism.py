@@ -5,12 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from dualpriv_world import STREAMS, STUDY
+
 from descent.job import Variant
 from descent.papers.dualpriv.blocks import block_map
 from descent.papers.dualpriv.lora import layout
 from descent.papers.dualpriv.mechanism import _one_run, audited_update, canaries, mask_game
 from descent.privacy import gaussian_epsilon, tpr_fpr_bound
-from dualpriv_world import STREAMS, STUDY
 
 SEEDS = tuple(range(500, 508))
 

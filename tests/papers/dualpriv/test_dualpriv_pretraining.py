@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from torch.testing import assert_close
+
 from descent.papers.dualpriv import pretraining
 from descent.papers.dualpriv.model import Sizes, initial_parameters, parameter_shapes
 from descent.papers.dualpriv.pretraining import Batch, Scenes, batches, flat, loss, named, one_cycle, start
 from descent.papers.dualpriv.scenes import draw_scenes
 from descent.streams import Streams
-from torch.testing import assert_close
 
 SIZES = Sizes(width=16, heads=2)
 

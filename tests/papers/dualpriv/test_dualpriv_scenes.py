@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from descent.papers.dualpriv import scenes as world
 from descent.papers.dualpriv.scenes import Pools, code_words, draw_scenes, pools
 

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from descent.errors import SettingError
-from descent.papers.dualpriv.tokens import choose, digit_recall, fuse, prune
 from hypothesis import given, settings
 from hypothesis.strategies import integers
 from torch.testing import assert_close
+
+from descent.errors import SettingError
+from descent.papers.dualpriv.tokens import choose, digit_recall, fuse, prune
 
 
 def test_worked_example():

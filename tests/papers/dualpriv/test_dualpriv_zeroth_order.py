@@ -4,12 +4,13 @@ import math
 
 import pytest
 import torch
-from descent.errors import SettingError
-from descent.papers.dualpriv import zeroth_order
-from descent.papers.dualpriv.zeroth_order import Noise, State, dpzero, private_slope
 from dualpriv_world import STREAMS, ledger, make_problem, one, some_theta
 from test_dualpriv_lora import loss_alone
 from torch.testing import assert_close
+
+from descent.errors import SettingError
+from descent.papers.dualpriv import zeroth_order
+from descent.papers.dualpriv.zeroth_order import Noise, State, dpzero, private_slope
 
 
 def ones(records):
