@@ -148,4 +148,6 @@ EXPERIMENTS = {
     "cost": ExperimentCard(f"{_MODULE}.cost", ("micro_batch_size", "rank", "alpha")),
 }  # fmt: skip
 
-ROOM = Room(METRICS, METHODS, EXPERIMENTS, SETTINGS)
+# `optimiser` and `block_score` are arguments of the library's `dpsgd`; in the study the method decides them.
+LIBRARY_ONLY = ("optimiser", "block_score")
+ROOM = Room(METRICS, METHODS, EXPERIMENTS, {name: s for name, s in SETTINGS.items() if name not in LIBRARY_ONLY})
