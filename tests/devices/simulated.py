@@ -31,7 +31,7 @@ from typing import NamedTuple
 import torch
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
 aten = torch.ops.aten
 DEVICE = "sim:0"
@@ -298,9 +298,16 @@ def _copy(func, target, source, watch):
     return target
 
 
+class _Backend(_DummyBackendModule):
+    """What PyTorch asks a backend's module; checkpointing, say, looks for its autocast types once a backend is named."""
+
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:
+        return [torch.float16, torch.bfloat16]
+
+
 def _register() -> torch.library.Library:
     """Name the backend and give it the few kernels that PyTorch calls without asking the dispatch mode."""
-    _setup_privateuseone_for_python_backend("sim")
+    _setup_privateuseone_for_python_backend("sim", _Backend())
     library = torch.library.Library("aten", "IMPL")
     cpu = {"device": "cpu"}
 

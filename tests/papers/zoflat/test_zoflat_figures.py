@@ -75,5 +75,5 @@ def test_an_experiment_that_was_not_run_ends_in_its_reason(frames, tmp_path):
 
     study = read_study(ROOT, {"papers": "zoflat", "scale": "paper"})
     empty = Frames(Results(make_plan(ROOT, study), "zoflat", tmp_path))
-    with theme.apply(empty.room), pytest.raises(NotRun, match="roberta-large"):
+    with theme.apply(empty.room), pytest.raises(NotRun, match="checkpoint_dir"):
         language_model(empty)
