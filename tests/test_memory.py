@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from descent.memory import LiveStorages, cuda_peak
 
 KB = 1024

@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 import yaml
+from making import curve, frames, rows
+
 from descent.claims import cell, checks_frame, parse_claims, reference_faults, verdicts_frame
 from descent.claims.judge import judge
 from descent.claims.results import CHECK_COLUMNS, VERDICT_COLUMNS
 from descent.errors import ConfigError
-from making import curve, frames, rows
 
 CLAIMS = yaml.safe_load("""
 c1:

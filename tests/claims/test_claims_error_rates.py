@@ -7,6 +7,8 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
+
 from descent.claims import estimators, rank_tests
 from descent.claims.decide import interval_holds
 from descent.claims.estimators import estimate
@@ -14,7 +16,6 @@ from descent.claims.families import holm
 from descent.claims.model import Condition, parse_claims
 from descent.claims.predicates import decide
 from descent.claims.table import Cells, Table
-from scipy import stats
 
 N = (2, 3, 5, 8, 10, 20, 30)
 

@@ -6,8 +6,6 @@ import math
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from descent.claims import audit
-from descent.claims.families import bonferroni, holm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from making import checked, estimated, frames, operand, rows
@@ -15,6 +13,9 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW, ttost_ind
+
+from descent.claims import audit
+from descent.claims.families import bonferroni, holm
 
 RNG = np.random.default_rng(0)
 X = np.array([0.31, -0.12, 0.55, 0.40, 0.02, 0.73, 0.18, 0.27])

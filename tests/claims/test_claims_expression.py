@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from descent.claims.expression import Expression, ExpressionError
-from descent.claims.table import CENSORED, DIVERGED, OK, UNDEFINED, Cells
 from hypothesis import given
 from hypothesis import strategies as st
+
+from descent.claims.expression import Expression, ExpressionError
+from descent.claims.table import CENSORED, DIVERGED, OK, UNDEFINED, Cells
 
 FLOATS = st.floats(-50, 50).filter(lambda x: abs(x) > 1e-3)
 

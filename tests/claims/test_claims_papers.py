@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import yaml
-from descent.claims.judge import judge
 from making import curve, frames, rows
+
+from descent.claims.judge import judge
 
 
 def verdict(text, *records, scale="study", missing=None):

@@ -6,9 +6,10 @@ import sys
 
 import pytest
 import yaml
+from making import claim, operand
+
 from descent.claims import kinds, model, parse_claims
 from descent.errors import ConfigError
-from making import claim, operand
 
 WHERE = "config/papers/demo.yaml"
 

@@ -4,12 +4,13 @@ import itertools
 
 import numpy as np
 import pytest
-from descent.claims import cell, parse_claims, rules
-from descent.claims.decide import all_of, any_of, at_least, best, interval_holds, negated, ordered
-from descent.claims.model import Condition, Rule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from making import claim, estimated, frames, judged, operand, rows
+
+from descent.claims import cell, parse_claims, rules
+from descent.claims.decide import all_of, any_of, at_least, best, interval_holds, negated, ordered
+from descent.claims.model import Condition, Rule
 
 KLEENE = st.sampled_from([True, False, None])
 LISTS = st.lists(KLEENE, min_size=1, max_size=6)

@@ -5,13 +5,14 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from making import checked, curve, estimated, frames, judged, operand, rows
+
 from descent.claims import cell
 from descent.claims.faults import Faults
 from descent.claims.parse_values import read_operand
 from descent.claims.select import MissingCell, Records
 from descent.claims.table import CENSORED, DIVERGED, OK, UNDEFINED
 from descent.errors import ConfigError
-from making import checked, curve, estimated, frames, judged, operand, rows
 
 STEPS = [0, 10, 20, 30, 40]
 VALUES = [8.0, 4.0, 2.0, 1.0, 0.5]

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+
 from descent.data import fetch
 from descent.data.formats import npz_bytes
 from descent.errors import DataError

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+
 from descent.data import build, cards, fetch, load
 from descent.data.__main__ import main
 from descent.data.adult import in_a5a, platt_features

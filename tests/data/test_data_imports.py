@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from descent.data import cards, load, present
 from descent.data.__main__ import main
 from descent.data.convert import w5a_lines

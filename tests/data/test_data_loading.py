@@ -14,6 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from descent.data import Card, cards, load, loaders, minilm_folder, present, present_all, stand_in
 from descent.data.cards import ArrayRecord
 from descent.data.docs import markdown
@@ -28,8 +31,6 @@ from descent.data.formats import (
     svmlight_lines,
 )
 from descent.errors import DataError
-from hypothesis import given
-from hypothesis import strategies as st
 
 ROOT = Path(__file__).resolve().parents[2]
 

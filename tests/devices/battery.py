@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from support import ROOT
+
 from descent import iterate
 from descent.config.plan import make_plan, room_of
 from descent.config.read import read_study, registered
@@ -20,6 +20,7 @@ from descent.declare import MethodCard
 from descent.job import Job, Variant
 from descent.records import Records
 from descent.run import Need, perform
+from support import ROOT
 
 from .simulated import Accelerator
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tiny.race
 import torch
+
 from descent.data.presence import present
 
 from . import battery

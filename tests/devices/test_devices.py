@@ -7,6 +7,7 @@ import time
 
 import pytest
 import torch
+
 from descent.devices import choose, claim_gpu, count_gpus, device_for, machine_gpus, refuse_missing_cuda, visible_gpus
 from descent.errors import SettingError
 

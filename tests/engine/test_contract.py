@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+
 from descent.checkpoint import FileCheckpoint
 from descent.config.plan import make_plan, room_of
 from descent.config.read import read_study, registered
@@ -95,6 +96,7 @@ def test_runs_and_declares_every_metric_and_covers_every_variant(smoke, paper, i
 @pytest.mark.parametrize(("paper", "id"), [j for j in JOBS if plan_of(j[0]).jobs[j[1]].kind == "train"])
 def test_repeats_to_the_byte_and_leaves_global_state_alone(smoke, paper, id, tmp_path):
     import torch
+
     from descent.records import write_records
 
     job, results = smoke(paper, id)

@@ -5,12 +5,13 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from descent.checkpoint import FileCheckpoint
 from descent.iterate import iterate, log_grid, on_device, on_host
 from descent.run import Context
 from descent.streams import Streams
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 STREAMS = Streams("tests")
 

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import yaml
+
 from descent.config.docs import pages
 from descent.config.model import PaperConfig
 from descent.config.plan import make_plan
@@ -81,7 +82,9 @@ def test_a_package_that_is_not_installed_is_named_and_its_jobs_are_not_run(proje
     edit(project, lambda d: d["experiments"]["race"].update(packages=["no_such_package", "json"]))
     got = plan(project, scale="smoke")
     assert not got.of("tiny", "race")
-    assert {m.experiment: m.reason for m in got.missing}["race"] == "needs the package no_such_package, which is not installed"
+    assert {m.experiment: m.reason for m in got.missing}[
+        "race"
+    ] == "needs the package no_such_package, which is not installed"
 
 
 def test_the_extended_tier_is_off_unless_asked_for(project):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from descent.files import read_npz, write_atomically, write_npz
 from descent.job import Job, Variant
 from descent.records import Records, read_records, write_records

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+
 from descent.config.plan import make_plan
 from descent.config.read import read_study
 from descent.errors import ConfigError, DataError, SettingError

@@ -3,10 +3,11 @@
 import math
 
 import pytest
-from descent.errors import SettingError
-from descent.settings import REQUIRED, Setting, check, faults, with_defaults
 from hypothesis import given
 from hypothesis import strategies as st
+
+from descent.errors import SettingError
+from descent.settings import REQUIRED, Setting, check, faults, with_defaults
 
 TABLE = {
     "step_size": Setting("eta", float, low=0, high=10, open_low=True),

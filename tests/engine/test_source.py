@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+
 from descent.source import _folder, closure, source_hash
 
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 import torch
-from descent.streams import Streams
 from hypothesis import given
 from hypothesis import strategies as st
+
+from descent.streams import Streams
 
 STREAMS = Streams("zoflat")
 

@@ -4,6 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis.strategies import floats, integers, sampled_from
+from scipy import integrate, stats
+
 from descent.errors import SettingError
 from descent.privacy import (
     INTEGER_ORDERS,
@@ -16,9 +20,6 @@ from descent.privacy import (
     rdp,
     rdp_epsilon,
 )
-from hypothesis import example, given, settings
-from hypothesis.strategies import floats, integers, sampled_from
-from scipy import integrate, stats
 
 DELTA = 1e-5
 
@@ -185,3 +186,13 @@ def test_integer_orders_cost_less_than_two_percent_of_noise():
         for rate, steps in ((256 / 8192, 200), (128 / 6000, 100), (64 / 512, 4)):
             coarse, fine = (noise_multiplier(eps, rate, steps, DELTA, a) for a in ("rdp", "opacus"))
             assert fine <= coarse * (1 + 1e-6) and coarse <= 1.02 * fine
+
+
+@pytest.mark.parametrize(("sigma", "rate", "steps"), [(0.8, 0.02, 100), (1.3, 0.1, 50), (2.5, 0.5, 400)])
+def test_opacus_agrees(sigma, rate, steps):
+    accountants = pytest.importorskip("opacus.accountants", reason="opacus, a development package, is not installed")
+    for name, tolerance in (("RDPAccountant", 1e-9), ("PRVAccountant", 1e-3)):
+        theirs = getattr(accountants, name)()
+        theirs.history = [(sigma, rate, steps)]
+        ours = epsilon(rate, sigma, steps, DELTA, "opacus" if name == "RDPAccountant" else "prv")
+        assert ours == pytest.approx(theirs.get_epsilon(DELTA), rel=tolerance)

@@ -4,6 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis.strategies import floats, integers
+from scipy import stats
+
 from descent.privacy import (
     clopper_pearson,
     gaussian_epsilon,
@@ -12,9 +16,6 @@ from descent.privacy import (
     one_run_p_value,
     tpr_fpr_bound,
 )
-from hypothesis import given
-from hypothesis.strategies import floats, integers
-from scipy import stats
 
 
 @pytest.mark.parametrize(
@@ -100,5 +101,3 @@ def test_a_mask_chosen_before_the_noise_leaks_and_one_chosen_after_it_does_not()
     hits, alarms = mask_game(np.random.default_rng(0), trials, honest=True)
     assert hits / trials == pytest.approx(0.685, abs=0.02) and alarms / trials == pytest.approx(0.685, abs=0.02)
     assert tpr_fpr_bound(hits, trials, alarms, trials) < 0.05
-
-

@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 import pytest
+
 from descent.errors import SettingError
 from descent.privacy import Ledger, noise_multiplier
 
@@ -59,9 +60,7 @@ def test_a_changed_ledger_is_refused():
 def test_a_run_that_does_something_else_is_refused():
     ledger = Ledger.open(**RUN)
     ledger.match(rate=128 / 6000, steps=100, noise_std=ledger.noise_multiplier)
-    with pytest.raises(
-        SettingError, match=r"would use noise on the sum 0\.5 where its ledger accounts for 0\.84"
-    ):
+    with pytest.raises(SettingError, match=r"would use noise on the sum 0\.5 where its ledger accounts for 0\.84"):
         ledger.match(rate=128 / 6000, steps=100, noise_std=0.5)
     with pytest.raises(SettingError, match="number of steps 101"):
         ledger.match(rate=128 / 6000, steps=101, noise_std=ledger.noise_multiplier)

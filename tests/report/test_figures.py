@@ -8,9 +8,10 @@ from xml.etree import ElementTree
 
 import hill.figures
 import pytest
-from descent.report.figures import Frames, NotRun, draw, slim, texts
 from hill.make import plan_of, write_results
 from PIL import Image
+
+from descent.report.figures import Frames, NotRun, draw, slim, texts
 
 
 def contents(folder):

@@ -5,10 +5,11 @@ import shutil
 
 import pandas as pd
 import pytest
+from html_check import Page
+
 from descent.errors import DataError
 from descent.report import front
 from descent.report.front import matching, write_front
-from html_check import Page
 
 PAPERS = {"hill": "Smoothed descent finds wide valleys", "later": "A paper that was not run"}
 

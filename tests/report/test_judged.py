@@ -3,11 +3,12 @@
 import json
 
 import pandas as pd
+from hill.make import plan_of, write_results
+
 from descent.claims.results import OUTCOMES, VERDICTS, checks_frame, verdicts_frame
 from descent.report import words
 from descent.report.front import checks_csv, verdicts_csv
 from descent.report.judged import judge_claims, judge_paper, reasons
-from hill.make import plan_of, write_results
 
 EXPECTED = {
     "c1": "reproduced", "c2": "partly", "c3": "not reproduced", "c4": "inconclusive", "c5": "not run",

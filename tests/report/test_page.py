@@ -6,6 +6,9 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from hill.make import ACCURACY, plan_of, write_results
+from html_check import Page
+
 from descent.config.model import PaperConfig
 from descent.errors import DataError
 from descent.report.html import arxiv, asked, prose
@@ -13,8 +16,6 @@ from descent.report.page import write_page
 from descent.report.runs import runs_of
 from descent.report.tables import final_values, finals, spans, summarise
 from descent.report.words import VERDICTS, interval, number, sentence, spark
-from hill.make import ACCURACY, plan_of, write_results
-from html_check import Page
 
 
 @pytest.fixture(scope="module")

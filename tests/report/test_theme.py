@@ -6,10 +6,11 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from descent.declare import MethodCard, Room
-from descent.report import theme, words
 from hill.room import ROOM
 from scipy import stats
+
+from descent.declare import MethodCard, Room
+from descent.report import theme, words
 
 matplotlib.use("agg")
 

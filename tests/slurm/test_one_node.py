@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from support import ROOMS, make_project
 
 SCRIPT = Path(__file__).parent / "one_node.sh"

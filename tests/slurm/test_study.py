@@ -9,9 +9,10 @@ import sys
 
 import pytest
 import yaml
-from support import ROOMS, make_project
+
 from descent.config.plan import make_plan
 from descent.config.read import read_study
+from support import ROOMS, make_project
 
 from .cluster import PROFILE, FakeCluster
 

@@ -40,8 +40,9 @@ def prepared(tmp_path_factory):
 @pytest.fixture(scope="session")
 def mirrored(published, prepared, tmp_path_factory):
     """(a checkout that was mirrored once, what `mirror` said of it)."""
-    from descent.track import mirror
     from hill.make import Results, plan_of
+
+    from descent.track import mirror
 
     root = tmp_path_factory.mktemp("mirrored") / "checkout"
     shutil.copytree(published, root)

@@ -14,15 +14,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hill.make import STEPS, plan_of, publish
+from mlflow import MlflowClient
+from mlflow.entities import ViewType
+
 from descent import track
 from descent.errors import StudyError
 from descent.records import read_records, write_records
 from descent.report.runs import runs_of
 from descent.results import Results
 from descent.trackmetrics import thinned
-from hill.make import STEPS, plan_of, publish
-from mlflow import MlflowClient
-from mlflow.entities import ViewType
 
 
 def results_in(root):

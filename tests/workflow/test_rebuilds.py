@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from support import ROOMS, make_project, snakemake
 
 RECORDS = [
@@ -114,7 +115,11 @@ def test_killed_with_9_and_run_again_it_ends_with_the_bytes_of_an_undisturbed_ru
     assert locked.returncode != 0 and "lock" in locked.stdout.lower()
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        [sys.executable, "-m", "descent", "unlock"], cwd=folder, env={**environment, "PATH": path}, capture_output=True, text=True
+        [sys.executable, "-m", "descent", "unlock"],
+        cwd=folder,
+        env={**environment, "PATH": path},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     run(folder)
@@ -146,10 +151,16 @@ def test_a_missing_config_file_is_named(tmp_path, monkeypatch):
 
 
 def test_a_failing_job_names_its_rule_and_its_log_and_the_others_go_on(project):
-    replace(project / "rooms/tiny/base.py", "records = Records()", 'records = Records()\n    if job.block == "base-round":\n        raise OSError(28, "No space left on device")')
+    replace(
+        project / "rooms/tiny/base.py",
+        "records = Records()",
+        'records = Records()\n    if job.block == "base-round":\n        raise OSError(28, "No space left on device")',
+    )
     done = run(project, *SMOKE, *RECORDS, check=False)
     assert done.returncode != 0
-    assert "rule train_cpu (job=tiny/base/base-round) failed: OSError: [Errno 28] No space left on device" in done.stdout
+    assert (
+        "rule train_cpu (job=tiny/base/base-round) failed: OSError: [Errno 28] No space left on device" in done.stdout
+    )
     log = Path(re.search(r"^log: (\S+)$", done.stdout, re.M)[1])
     assert log.is_absolute() and "No space left" in log.read_text()
     assert not (project / RECORDS[0]).exists()

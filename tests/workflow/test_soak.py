@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from support import ROOT, snakemake
 
 pytestmark = pytest.mark.soak
@@ -38,7 +39,12 @@ def test_killed_again_and_again_the_study_ends_with_the_same_bytes(checkouts):
     for _ in range(KILLS):
         command = [sys.executable, "-m", "snakemake", *SMOKE, *target]
         process = subprocess.Popen(
-            command, cwd=killed, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            command,
+            cwd=killed,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         try:
             process.wait(timeout=chance.uniform(3, 25))

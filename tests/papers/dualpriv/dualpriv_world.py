@@ -45,7 +45,9 @@ def subset(problem: Problem, places) -> Problem:
     return problem._replace(train=Features(*(z[places] for z in problem.train)))
 
 
-def ledger(records: int = 12, batch: float = 6, steps: int = 5, budget: float = 3.0, clip_norm: float = 1.0, **more) -> Ledger:
+def ledger(
+    records: int = 12, batch: float = 6, steps: int = 5, budget: float = 3.0, clip_norm: float = 1.0, **more
+) -> Ledger:
     return Ledger.open(
         budget=budget, delta=1e-5, records=records, batch=batch, steps=steps, clip_norm=clip_norm, **more
     )

@@ -26,7 +26,9 @@ def test_scores_equal_one_block_at_a_time(kind):
     for row in range(3):
         for m, block in enumerate(LAYOUT.blocks):
             norm = update[row, block.start : block.start + block.size].norm()
-            assert got[row, m].item() == pytest.approx((norm / (block.size**0.5 if kind == "rms" else 1)).item(), rel=1e-12)
+            assert got[row, m].item() == pytest.approx(
+                (norm / (block.size**0.5 if kind == "rms" else 1)).item(), rel=1e-12
+            )
 
 
 @given(scale=floats(1e-3, 1e3), seed=integers(0, 99))

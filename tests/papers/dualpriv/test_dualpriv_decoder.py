@@ -45,7 +45,11 @@ def attention(q, k, v, heads, causal, positions=None):
     width = q.shape[1] // heads
     for h in range(heads):
         cut = slice(h * width, (h + 1) * width)
-        keys = k[:, cut] if positions is None else np.stack([rotate(z, p) for z, p in zip(k[:, cut], positions, strict=True)])
+        keys = (
+            k[:, cut]
+            if positions is None
+            else np.stack([rotate(z, p) for z, p in zip(k[:, cut], positions, strict=True)])
+        )
         for i in range(len(q)):
             place = len(k) - len(q) + i
             query = q[i, cut] if positions is None else rotate(q[i, cut], positions[place])
@@ -135,7 +139,11 @@ def test_the_decoder_is_causal():
     later = x.clone()
     later[:, :, 7:] += 1
     assert_close(at(7), decode(sizes.decoder, frozen, frozen_linear(frozen), later[:, :, :7], table))
-    assert at(9).shape == (1, 1, 1, 32) and hidden_states(sizes, weights, torch.rand(2, 36, 16).double()).shape == (2, 37, 8)
+    assert at(9).shape == (1, 1, 1, 32) and hidden_states(sizes, weights, torch.rand(2, 36, 16).double()).shape == (
+        2,
+        37,
+        8,
+    )
 
 
 def test_a_gated_decoder_equals_the_full_computation():

@@ -149,7 +149,10 @@ def test_fusion_noise_has_the_size_of_its_reading():
     params = {"epsilon": "3", "delta": 1e-5, "records": 512, "batch": 64, "steps": 4, "clip_norm": 2.0, "accountant": "rdp",
               "noise_multiplier": None, "contextual": 4}  # fmt: skip
     ledger = open_ledger(PLANS["dual"], params)
-    sizes = {kind: fusion_std(ledger, PLANS["dual"], {**params, "fuse_noise": kind}) for kind in ("none", "sigmaC", "sigmaC/B")}
+    sizes = {
+        kind: fusion_std(ledger, PLANS["dual"], {**params, "fuse_noise": kind})
+        for kind in ("none", "sigmaC", "sigmaC/B")
+    }
     assert sizes == {"none": 0.0, "sigmaC": 2 * ledger.noise_multiplier, "sigmaC/B": 2 * ledger.noise_multiplier / 64}
     for plan, more in ((PLANS["dpsgd"], {}), (PLANS["no_fusion"], {}), (PLANS["dual"], {"contextual": 0})):
         assert fusion_std(ledger, plan, {**params, "fuse_noise": "sigmaC", **more}) == 0

@@ -107,7 +107,10 @@ def test_no_noise_no_clipping_every_record_is_gradient_descent():
         theta = theta - 0.5 * leaf.grad
     assert_close(state.theta[1], theta, atol=1e-12, rtol=1e-12)
     everyone = torch.arange(12).expand(2, 12)
-    assert (sample_losses(problem, state.theta, everyone).mean(-1) < sample_losses(problem, start(problem), everyone).mean(-1)).all()
+    assert (
+        sample_losses(problem, state.theta, everyone).mean(-1)
+        < sample_losses(problem, start(problem), everyone).mean(-1)
+    ).all()
 
 
 def test_an_empty_batch_still_adds_noise_and_counts():
@@ -116,7 +119,9 @@ def test_an_empty_batch_still_adds_noise_and_counts():
     method = dpsgd(problem, book, step_size=2.0)
     theta = some_theta(problem)
     normal = torch.randn(1, problem.layout.size, dtype=torch.float64)
-    none = Noise(torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.float64), None, normal, theta[:, :0])
+    none = Noise(
+        torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.float64), None, normal, theta[:, :0]
+    )
     state = method.step(method.init(theta), none)
     assert_close(state.theta, theta - 2.0 * book.noise_std * normal / book.batch)
     assert state.step == 1

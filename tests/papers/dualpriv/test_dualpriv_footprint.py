@@ -71,7 +71,12 @@ def test_the_counted_zeroth_order_step_is_the_methods_step(noise):
     case = case_of(problem, theta, noise)
     parts = z.split(problem.layout.pieces, -1)
     zeroth_order_step(
-        case, clip_norm=0.4, noise=book.noise_std * 0.3, batch=book.batch, step_size=0.7, normal=lambda i, like: parts[i]
+        case,
+        clip_norm=0.4,
+        noise=book.noise_std * 0.3,
+        batch=book.batch,
+        step_size=0.7,
+        normal=lambda i, like: parts[i],
     )
     assert_close(case.theta, expected, atol=1e-9, rtol=1e-7)
 
@@ -100,7 +105,12 @@ def paper_size():
     """Peaks of the 7B-shaped step at micro-batch 1: (DP-SGD, Dual, ZO, ZO + M1), bytes."""
     plain = COUNTED["plain"]
     full, pruned = llava_case(576, 1, plain, "meta"), llava_case(221, 1, plain, "meta")
-    return count(full, "first", 1.0), count(pruned, "first", 0.8), count(full, "zeroth", 1.0), count(pruned, "zeroth", 1.0)
+    return (
+        count(full, "first", 1.0),
+        count(pruned, "first", 0.8),
+        count(full, "zeroth", 1.0),
+        count(pruned, "zeroth", 1.0),
+    )
 
 
 def test_the_papers_size_gives_the_prototypes_ratios(paper_size):

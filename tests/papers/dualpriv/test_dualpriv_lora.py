@@ -1,6 +1,8 @@
 """lora.py and problem.py: per-sample gradients against autograd of each sample alone, in float64."""
 
+import importlib.util
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -35,7 +37,11 @@ def plain_linear(problem, theta):
 def loss_alone(problem, theta, i):
     """The loss of record i with adapter theta (p,), nothing cached."""
     logits = decode(
-        problem.layout.shape, problem.frozen, plain_linear(problem, theta), problem.train.x[None, i : i + 1], problem.rotation
+        problem.layout.shape,
+        problem.frozen,
+        plain_linear(problem, theta),
+        problem.train.x[None, i : i + 1],
+        problem.rotation,
     )
     return functional.cross_entropy(logits[0, :, 0], problem.train.answer[i : i + 1])
 
@@ -122,3 +128,15 @@ def test_blocks_cover_theta_once():
         ends = [b.start + b.size for b in found.blocks]
         assert [b.start for b in found.blocks] == [0, *ends[:-1]] and ends[-1] == found.size == sum(found.pieces)
         assert len({b.name for b in found.blocks}) == len(found.blocks) == 24
+
+
+def test_opacus_gives_the_same_per_sample_gradients():
+    """Its GradSampleModule on a plain module of the same decoder (benchmarks/dualpriv.py), float32."""
+    pytest.importorskip("opacus", reason="opacus, a development package, is not installed")
+    path = Path(__file__).parents[3] / "benchmarks" / "dualpriv.py"
+    spec = importlib.util.spec_from_file_location("benchmark_dualpriv", path)
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    case = benchmark.Case(benchmark.PRUNED, 1)
+    assert_close(case.ours()(), case.opacus()(), atol=2e-6, rtol=1e-5)
+    assert (case.ours()() - case.theta).abs().max() > 1e-4

@@ -64,7 +64,9 @@ def test_background_clutter_and_noise_have_the_stated_sizes(digits):
 
 def test_public_answers_are_right(digits):
     images, labels = digits
-    drawn = draw_scenes(np.random.default_rng(2), images, labels, 500, private=False, questions=("digit", "parity", "row"))
+    drawn = draw_scenes(
+        np.random.default_rng(2), images, labels, 500, private=False, questions=("digit", "parity", "row")
+    )
     row = drawn.on_digit.reshape(-1, 6, 6).any(2).argmax(1)
     for text, answer, digit, r in zip(drawn.text, drawn.answer, drawn.digit, row, strict=True):
         assert text[0] == world.BOS and text[1] == world.PUBLIC and text[3] == world.ANS

@@ -21,7 +21,9 @@ def ones(records):
 def test_a_quadratic_gives_the_exact_slope_for_every_probe(monkeypatch, probe):
     """l = |theta|^2 / 2, no noise, no clipping: s = theta . z, and E[s z] = theta."""
     monkeypatch.setattr(
-        zeroth_order, "sample_losses", lambda problem, theta, index, sizes: theta.square().sum(-1, keepdim=True).expand(index.shape) / 2
+        zeroth_order,
+        "sample_losses",
+        lambda problem, theta, index, sizes: theta.square().sum(-1, keepdim=True).expand(index.shape) / 2,
     )
     problem = make_problem()
     book = ledger(budget=math.inf, clip_norm=math.inf, batch=12)
@@ -31,7 +33,9 @@ def test_a_quadratic_gives_the_exact_slope_for_every_probe(monkeypatch, probe):
     total = torch.zeros_like(theta)
     draws = torch.randn(4000, 1, problem.layout.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     for z in draws[:50]:
-        moved = method.step(State(theta, 0), Noise(everyone, ones(12), None, z, torch.zeros(1, dtype=torch.float64))).theta
+        moved = method.step(
+            State(theta, 0), Noise(everyone, ones(12), None, z, torch.zeros(1, dtype=torch.float64))
+        ).theta
         assert_close(theta - moved, (theta * z).sum() * z, atol=1e-9, rtol=1e-7)
     for z in draws:
         total += (theta * z).sum() * z

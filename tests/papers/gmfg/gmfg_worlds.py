@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from descent.papers.gmfg import Game, players_on
 from gmfg_reference import Reference, matrix_game
+
+from descent.papers.gmfg import Game, players_on
 
 
 def tensor(x):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from descent import iterate
 from descent.config.plan import make_plan
 from descent.config.read import read_study

@@ -3,6 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from gmfg_reference import matrix_game
+from gmfg_worlds import World, tensor, world  # noqa: F401  (world is a fixture)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from descent.papers.gmfg import Game, best_response, kernel, nash, outer_rate, players_on, population
 from descent.papers.gmfg.game import cost, mean_path
 from descent.papers.gmfg.graphons import GRAPHONS
@@ -11,10 +16,6 @@ from descent.papers.gmfg.naive_slope import naive_gradient
 from descent.papers.gmfg.oracles import riccati
 from descent.papers.gmfg.recursions import propagator, quadratic_recursion, recursion
 from descent.papers.gmfg.slope import cost_to_go, covariance, natural_gradient, plain_gradient
-from gmfg_reference import matrix_game
-from gmfg_worlds import World, tensor, world  # noqa: F401  (world is a fixture)
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 close = lambda a, b, atol=1e-11: torch.testing.assert_close(a, tensor(b), atol=atol, rtol=1e-9)  # noqa: E731
 

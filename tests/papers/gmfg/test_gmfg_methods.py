@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from gmfg_reference import Reference, matrix_game
+from gmfg_worlds import World, tensor
+
 from descent.errors import SettingError
 from descent.papers.gmfg import (
     Game,
@@ -29,8 +32,6 @@ from descent.papers.gmfg.instances import (
 from descent.papers.gmfg.intercept import affine_gradient
 from descent.papers.gmfg.policy_gradient import Policy, started
 from descent.streams import Streams
-from gmfg_reference import Reference, matrix_game
-from gmfg_worlds import World, tensor
 
 METHODS = {
     "pg": pg,

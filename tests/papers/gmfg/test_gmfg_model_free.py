@@ -2,6 +2,10 @@
 
 import pytest
 import torch
+from gmfg_reference import matrix_game
+from gmfg_worlds import World
+from torch.utils._python_dispatch import TorchDispatchMode
+
 from descent.errors import SettingError
 from descent.papers.gmfg import Game, kernel, nash, players_on, population
 from descent.papers.gmfg.capture import captured, leaves
@@ -17,9 +21,6 @@ from descent.papers.gmfg.model_free import (
 )
 from descent.papers.gmfg.slope import covariance, plain_gradient
 from descent.streams import Streams
-from gmfg_reference import matrix_game
-from gmfg_worlds import World
-from torch.utils._python_dispatch import TorchDispatchMode
 
 SEEDS = (500, 501, 502)
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from descent.papers.gmfg import Game, kernel, nash, outer_rate, pg, players_on, population
 from descent.papers.gmfg.game import cost, mean_path
 from descent.papers.gmfg.graphons import GRAPHONS

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from descent.config.plan import make_plan
 from descent.config.read import read_study
 from descent.papers.gmfg.outer import first_below

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from torch.testing import assert_close
+
 from descent.checkpoint import FileCheckpoint
 from descent.errors import SettingError
 from descent.iterate import tree_map
@@ -14,7 +16,6 @@ from descent.papers.ssi import links, single
 from descent.papers.ssi.chains import Chain, HostNoise, Plan, Replay, simulate
 from descent.run import Context
 from descent.streams import Streams
-from torch.testing import assert_close
 
 CONTEXT = Context(torch.device("cpu"), Streams("ssi"), {})
 PLAN = Plan(6000, 100, 25)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from support import ROOT
+
 from descent.config.plan import make_plan
 from descent.config.read import read_study
 from descent.job import Job, Variant
@@ -14,6 +14,7 @@ from descent.papers.ssi.room import ROOM
 from descent.run import Context, Need, execute, perform
 from descent.settings import with_defaults
 from descent.streams import Streams
+from support import ROOT
 
 CONTEXT = Context(torch.device("cpu"), Streams("ssi"), {})
 

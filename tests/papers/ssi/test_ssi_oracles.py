@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+
 from descent.papers.ssi import phase
 from descent.papers.ssi.flow import escape_time, flow, single_direction_gain, velocity
 from descent.papers.ssi.quadrature import (

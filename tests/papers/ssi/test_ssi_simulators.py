@@ -13,6 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from torch.testing import assert_close
+
 from descent.papers.ssi import links, plain, single
 from descent.papers.ssi.chains import Chain, DeviceNoise, HostNoise, Plan, simulate
 from descent.papers.ssi.direct import Direct, Vectors
@@ -20,10 +25,6 @@ from descent.papers.ssi.law import run as law
 from descent.papers.ssi.transition import Constants
 from descent.run import Context
 from descent.streams import Streams
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy import stats
-from torch.testing import assert_close
 
 CONTEXT = Context(torch.device("cpu"), Streams("ssi"), {})
 SIGNS = torch.tensor(links.SIGNS, dtype=torch.float64)

@@ -7,11 +7,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from descent.errors import SettingError
-from descent.papers.ssi import links
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
+
+from descent.errors import SettingError
+from descent.papers.ssi import links
 
 
 def normals(seed: int, *shape: int) -> torch.Tensor:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+
 from descent.config.plan import Plan, make_plan
 from descent.config.read import read_study
 from descent.files import write_json, write_npz

@@ -24,7 +24,9 @@ def loss(state, scale):
 def rows(job, context):
     seeds = [seed for variant in job.variants for seed in variant.seeds]
     each = [variant for variant in job.variants for _ in variant.seeds]
-    column = lambda name: torch.tensor([[v.params.get(name, 0.0)] for v in each], dtype=torch.float64).to(context.device)  # noqa: E731
+    column = lambda name: torch.tensor([[v.params.get(name, 0.0)] for v in each], dtype=torch.float64).to(
+        context.device
+    )  # noqa: E731
     base = context.needs["base"].arrays
     scale = torch.stack([torch.from_numpy(base[f"scale_{v.params['world']}"]) for v in each]).to(context.device)
     start = State(context.streams.normal("init", seeds, (4,)).to(context.device))
