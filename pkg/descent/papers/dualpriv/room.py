@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from descent.declare import ExperimentCard, MethodCard, Metric, Room
+from descent.papers.dualpriv.checkpoint_settings import CHECKPOINT_SETTINGS
 from descent.papers.dualpriv.settings import SETTINGS
 
 _MODULE = "descent.papers.dualpriv"
@@ -145,9 +146,17 @@ EXPERIMENTS = {
     "footprint": ExperimentCard(f"{_MODULE}.footprint", _COUNT),
     "footprint_7b": ExperimentCard(f"{_MODULE}.footprint", _COUNT),
     "footprint_cuda": ExperimentCard(f"{_MODULE}.footprint", _COUNT),
+    "llava": ExperimentCard(
+        f"{_MODULE}.checkpoint_accuracy",
+        (
+            "epsilon", "delta", "accountant", "noise_multiplier", "steps", "batch", "test_records", "rank", "alpha",
+            *CHECKPOINT_SETTINGS,
+        ),
+    ),
     "cost": ExperimentCard(f"{_MODULE}.cost", ("micro_batch_size", "rank", "alpha")),
 }  # fmt: skip
 
 # `optimiser` and `block_score` are arguments of the library's `dpsgd`; in the study the method decides them.
 LIBRARY_ONLY = ("optimiser", "block_score")
-ROOM = Room(METRICS, METHODS, EXPERIMENTS, {name: s for name, s in SETTINGS.items() if name not in LIBRARY_ONLY})
+_STUDY = {name: setting for name, setting in SETTINGS.items() if name not in LIBRARY_ONLY}
+ROOM = Room(METRICS, METHODS, EXPERIMENTS, _STUDY | CHECKPOINT_SETTINGS)
