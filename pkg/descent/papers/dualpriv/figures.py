@@ -170,7 +170,8 @@ def kept_blocks(frames) -> Figure:
         ax.set(xlabel="tenth of the run", title=name.removeprefix("kept: ").replace("dual, ", "").replace("=", " = "))
         ax.set_xticks(range(0, arrays[name].shape[0], 3), range(1, arrays[name].shape[0] + 1, 3))
     axes[0, 0].set_ylabel("block")
-    axes[0, 0].set_yticks(range(24), block_names(), fontsize=5.5)
+    if arrays[wanted[0]].shape[1] == len(block_names()):  # the paper scale's decoder has more layers
+        axes[0, 0].set_yticks(range(len(block_names())), block_names(), fontsize=5.5)
     figure.colorbar(picture, ax=axes, label="share of steps in which it is kept")
     return figure
 
