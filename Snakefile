@@ -5,6 +5,7 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
+from descent import warm
 from descent.errors import StudyError
 from descent.workflow import Study, job_files
 
@@ -28,6 +29,19 @@ def resolved():
 
 STUDY = resolved()
 RESULTS, REPORTS = str(STUDY.results), str(STUDY.reports)
+
+
+onstart:
+    if workflow.is_main_process and workflow.local_exec:
+        warm.start()
+
+
+onsuccess:
+    warm.stop()
+
+
+onerror:
+    warm.stop()
 
 
 wildcard_constraints:

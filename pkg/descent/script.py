@@ -6,14 +6,17 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from descent.errors import StudyError
-from descent.results import Results
-from descent.workflow import Study
+
+if TYPE_CHECKING:
+    from descent.results import Results
+    from descent.workflow import Study
 
 
 @contextmanager
@@ -36,8 +39,19 @@ def logged(snakemake: Any) -> Iterator[Callable[[str], None]]:
             _stop(snakemake, f"{type(error).__name__}: {error}", path)
 
 
+def train(*, rule: str, wildcards: Mapping[str, str], log: str, job: str, results: str, into: str) -> None:
+    """One job of the rule `rule`: see `descent.run.execute`. job: as JSON."""
+    with logged(SimpleNamespace(rule=rule, wildcards=wildcards, log=[log])) as say:
+        from descent.job import Job
+        from descent.run import execute
+
+        execute(Job.from_json(job), Path(results), into=Path(into), say=say)
+
+
 def study(snakemake: Any) -> Study:
     """The study that the Snakefile resolved, resolved again in this process."""
+    from descent.workflow import Study
+
     return Study(Path(os.environ["DESCENT_ROOT"]), snakemake.config)
 
 

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
-from descent.job import Job
-from descent.script import logged
+from descent.warm import call
 
-with logged(snakemake) as say:
-    from descent.run import execute
-
-    into = Path(snakemake.output.records).parents[3]
-    execute(Job.from_json(snakemake.params.job), Path(snakemake.params.results), into=into, say=say)
+call(
+    "descent.script:train",
+    rule=snakemake.rule,
+    wildcards=dict(snakemake.wildcards.items()),
+    log=snakemake.log[0],
+    job=snakemake.params.job,
+    results=snakemake.params.results,
+    into=str(Path(snakemake.output.records).parents[3]),
+)
