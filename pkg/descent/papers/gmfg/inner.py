@@ -11,9 +11,9 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
+from descent.capture import captured
 from descent.iterate import Trace, iterate, log_grid
 from descent.job import Job, Variant
-from descent.papers.gmfg.capture import captured
 from descent.papers.gmfg.game import Game
 from descent.papers.gmfg.instances import (
     game_of,

@@ -19,8 +19,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from descent.capture import captured
 from descent.counter import normals, subkey
-from descent.papers.gmfg.capture import captured
 from descent.papers.gmfg.game import Game
 from descent.papers.gmfg.naive_slope import inverse
 from descent.papers.gmfg.recursions import dot

@@ -11,9 +11,9 @@ from itertools import groupby
 import numpy as np
 from torch import Tensor
 
+from descent.capture import captured
 from descent.iterate import Trace, iterate
 from descent.job import Job, Variant
-from descent.papers.gmfg.capture import captured
 from descent.papers.gmfg.exact_response import damped, picard
 from descent.papers.gmfg.instances import (
     Instance,

@@ -1,7 +1,7 @@
 """Many chains as one program: noise in blocks, chunks of steps as one launch, finished chains dropped.
 
-A chunk of steps (`Replay`) is one call that works in buffers of its own: on CUDA a captured graph, so that a step
-costs no Python; elsewhere the same function called directly. Chains of one experiment share a batch. One that has
+A chunk of steps is one call: on CUDA a captured graph, so that a step costs no Python; elsewhere the same function
+called directly. Chains of one experiment share a batch. One that has
 passed its threshold is dropped at the next border between segments, which changes nothing for the others: rows never
 mix, noise is keyed by the chain and its block, and padding is exact (links.fold).
 """
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from descent.capture import captured
 from descent.counter import normals, subkey, words
 from descent.errors import SettingError
 from descent.iterate import Trace, iterate, tree_map
@@ -125,7 +126,7 @@ def simulate(
         source = _source(context, model, [chains[i] for i in kept], plan, done // per_block)
         advance = advancing(model, constants, threshold, source)
         state, trace = iterate(
-            context, f"{name}, {plan.chunk} SGD steps each, from {done}", state, Replay(advance), steps=length, block=per_block, draw=source.draw,
+            context, f"{name}, {plan.chunk} SGD steps each, from {done}", state, captured(advance), steps=length, block=per_block, draw=source.draw,
             measure=None if measure is None else lambda s: measure(s.body), at=points,
             finished=None if threshold is None or measure else lambda s: ~s.alive,
         )  # fmt: skip
@@ -166,50 +167,6 @@ def advancing(model: Model, constants: Any, threshold: Tensor | None, source: An
         return State(body, alive, steps)
 
     return advance
-
-
-class Replay:
-    """A function of tensors as one launch, in buffers of its own.
-
-    The first call allocates the inputs' buffers and, on CUDA, captures the function as a graph; every call copies its
-    inputs into them, launches, and returns copies of the outputs. Elsewhere the launch is the call itself.
-    """
-
-    def __init__(self, function: Callable[[Any, Any], Any]):
-        self.function, self.inputs, self.launch, self.outputs = function, None, None, None
-
-    def __call__(self, state: Any, noise: Any) -> Any:
-        if self.inputs is None:
-            self.inputs = tree_map(torch.clone, (state, noise))
-            self.launch = self._captured() if _leaf(state).is_cuda else self._direct
-        for mine, given in zip(_leaves(self.inputs), _leaves((state, noise)), strict=True):
-            mine.copy_(given)
-        self.launch()
-        return tree_map(torch.clone, self.outputs)
-
-    def _direct(self) -> None:
-        self.outputs = self.function(*self.inputs)
-
-    def _captured(self) -> Callable[[], None]:
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):  # warm up: lazy initialisation must not be captured
-            self._direct()
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self._direct()
-        return graph.replay
-
-
-def _leaves(tree: Any) -> list[Tensor]:
-    found: list[Tensor] = []
-    tree_map(found.append, tree)
-    return found
-
-
-def _leaf(tree: Any) -> Tensor:
-    return _leaves(tree)[0]
 
 
 def _source(context: Context, model: Model, chains: Sequence[Chain], plan: Plan, first: int) -> Any:

@@ -11,10 +11,11 @@ from collections.abc import Callable
 
 import torch
 
+from descent.capture import captured
 from descent.iterate import on_device
 from descent.job import Job, Variant
 from descent.papers.ssi import single
-from descent.papers.ssi.chains import Chain, HostNoise, Noise, Plan, Replay, State, advancing
+from descent.papers.ssi.chains import Chain, HostNoise, Noise, Plan, State, advancing
 from descent.papers.ssi.direct import Direct
 from descent.papers.ssi.links import SIGNS, attention_loss, attention_slope, teacher_diagonal
 from descent.papers.ssi.transition import attention_model, constants_of, teacher_of
@@ -39,7 +40,7 @@ def workload(variant: Variant, context: Context) -> Callable[[], object]:
         constants = constants_of([rows], device)
         source = HostNoise(context, model, chains, Plan(steps, steps, steps), 0)
 
-        advance = Replay(advancing(model, constants, None, source))
+        advance = captured(advancing(model, constants, None, source))
         alive, steps_done = m > 0, torch.zeros_like(m)
 
         def reduced() -> object:

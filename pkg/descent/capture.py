@@ -5,7 +5,7 @@ Elsewhere the function is called as it is: the same code runs on the CPU, where 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import torch
@@ -17,21 +17,24 @@ from descent.iterate import tree_map
 def captured(function: Callable[..., Any], graph: Callable[[], Any] | None = None) -> Callable[..., Any]:
     """`function` of tensors and (named) tuples of tensors, replayed from its second call on.
 
-    It must depend on its arguments and on tensors that never change, not on the host: no Python number that differs
-    from call to call. The graph belongs to the shapes of the first call. graph: makes the recorder (tests).
+    It must depend on its arguments and on tensors that never change, not on the host: a Python number that differs
+    from call to call belongs among the arguments. Every combination of shapes and of values that are no tensors gets a
+    graph of its own, with memory of its own, so there should be few. graph: makes the recorder (tests).
     """
-    recording: list[Any] = []
+    recordings: dict[Hashable, tuple[Any, list[Tensor], Any]] = {}
 
     def call(*arguments: Any) -> Any:
-        if graph is None and leaves(arguments)[0].device.type != "cuda":
+        given = leaves(arguments)
+        if graph is None and given[0].device.type != "cuda":
             return function(*arguments)
-        if not recording:
+        kind = tree_map(lambda x: (x.shape, x.dtype), arguments)
+        if kind not in recordings:
             inputs = tree_map(torch.clone, arguments)
             recorder = (graph or CudaGraph)()
-            recording.extend((recorder, leaves(inputs), recorder.record(function, inputs)))
-        recorder, inputs, outputs = recording
-        for kept, given in zip(inputs, leaves(arguments), strict=True):
-            kept.copy_(given)
+            recordings[kind] = recorder, leaves(inputs), recorder.record(function, inputs)
+        recorder, kept, outputs = recordings[kind]
+        for mine, new in zip(kept, given, strict=True):
+            mine.copy_(new)
         recorder.replay()
         return tree_map(torch.clone, outputs)  # the next replay writes over the graph's own
 
