@@ -20,10 +20,9 @@ EPSILON_LIMIT = 200.0  # a bound beyond is reported as this: no test of ours can
 def _binomial(r: int, log_p: float, log_q: float) -> np.ndarray:
     """P[Bin(r, p) = k] for k = 0..r, from log p and log (1 - p): exact also for p near 1."""
     k = np.arange(r + 1)
-    log_choose = np.array([math.lgamma(r + 1) - math.lgamma(i + 1) - math.lgamma(r - i + 1) for i in k])
     successes = k * log_p if log_p > -math.inf else np.where(k == 0, 0.0, -math.inf)
     failures = (r - k) * log_q if log_q > -math.inf else np.where(k == r, 0.0, -math.inf)
-    return np.exp(log_choose + successes + failures)
+    return np.exp(_log_choose(r) + successes + failures)
 
 
 def one_run_p_value(epsilon: float, correct: int, guesses: int, canaries: int, delta: float = 0.0) -> float:
@@ -57,9 +56,9 @@ def clopper_pearson(successes: int, trials: int, level: float = 0.95) -> tuple[f
     k, n = _count(successes), _count(trials)
     if not 0 <= k <= n or n == 0:
         raise ValueError(f"a fraction needs 0 <= successes <= trials and trials > 0, got {k} of {n}")
-    half = (1 - level) / 2
-    low = 0.0 if k == 0 else _root(lambda p: _upper_tail(k, n, p) - half)
-    high = 1.0 if k == n else _root(lambda p: half - (1 - _upper_tail(k + 1, n, p)))
+    half, choose = (1 - level) / 2, _log_choose(n)
+    low = 0.0 if k == 0 else _root(lambda p: _upper_tail(k, n, p, choose) - half)
+    high = 1.0 if k == n else _root(lambda p: half - (1 - _upper_tail(k + 1, n, p, choose)))
     return low, high
 
 
@@ -117,19 +116,20 @@ def _count(number: float) -> int:
     return round(number)
 
 
-def _upper_tail(k: int, n: int, p: float) -> float:
-    """P[Bin(n, p) >= k], summed from the side where it is small."""
+def _upper_tail(k: int, n: int, p: float, log_choose: np.ndarray) -> float:
+    """P[Bin(n, p) >= k], summed from the side where it is small. log_choose: `_log_choose(n)`."""
     if k <= 0:
         return 1.0
-    log_p, log_q = math.log(p), math.log1p(-p)
-    log_n = math.lgamma(n + 1)
+    upper = k > n * p
+    i = np.arange(k, n + 1) if upper else np.arange(k)
+    tail = math.fsum(np.exp(log_choose[i] + i * math.log(p) + (n - i) * math.log1p(-p)))
+    return tail if upper else 1 - tail
 
-    def mass(i: int) -> float:
-        return math.exp(log_n - math.lgamma(i + 1) - math.lgamma(n - i + 1) + i * log_p + (n - i) * log_q)
 
-    if k > n * p:
-        return math.fsum(mass(i) for i in range(k, n + 1))
-    return 1 - math.fsum(mass(i) for i in range(k))
+def _log_choose(n: int) -> np.ndarray:
+    """log of n over k for k = 0..n."""
+    log_factorial = np.array([math.lgamma(i + 1) for i in range(n + 1)])
+    return log_factorial[n] - log_factorial - log_factorial[::-1]
 
 
 def _root(rising: Callable[[float], float]) -> float:
