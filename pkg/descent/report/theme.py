@@ -236,14 +236,23 @@ def seeds(ax: Axes, frame: pd.DataFrame, x: str = "step", y: str = "value", meth
         ax.plot(rows[x], rows[y], **(style | ({} if i == 0 else {"label": "_seed"})))
 
 
-def points(ax: Axes, at: float, values: Any, method: str, *, spread: float = 0.16, **changes: Any) -> None:
-    """Draw one point a seed around the position `at`, side by side in the order given, and the mean as a bar."""
+def points(
+    ax: Axes, at: float, values: Any, method: str, *, spread: float = 0.16, interval: bool = False, **changes: Any
+) -> None:
+    """Draw one point a seed around the position `at`, side by side in the order given, and the mean as a bar.
+
+    interval: also the 95 % interval of the mean, over at least five seeds.
+    """
     values = np.asarray(values, float)
     offsets = np.linspace(-spread, spread, len(values)) if len(values) > 1 else np.zeros(len(values))
     style = {"marker": marker(method), "linestyle": "none", "color": colour(method), "alpha": 0.8, "markersize": 4}
-    ax.plot(at + offsets, values, **(style | {"markeredgecolor": "white", "markeredgewidth": 0.4} | changes))
+    style |= {"markeredgecolor": "white", "markeredgewidth": 0.4} | changes
+    ax.plot(at + offsets, values, **style)
     if np.isfinite(values).all() and len(values):
-        ax.hlines(values.mean(), at - spread * 1.6, at + spread * 1.6, color=colour(method), linewidth=1.6)
+        ax.hlines(values.mean(), at - spread * 1.6, at + spread * 1.6, color=style["color"], linewidth=1.6)
+        if interval and len(values) >= FEWEST:
+            _, low, high = _spread(values, "t95", log=False)
+            ax.vlines(at, low, high, color=style["color"], linewidth=1.2)
 
 
 def legend(figure: Figure, axes: Sequence[Axes] | np.ndarray, *, columns: int | None = None, **options: Any) -> None:
@@ -277,8 +286,9 @@ def absent(ax: Axes, reason: str, *, width: int = 34) -> None:
 
 def plain(title: str, reason: str) -> Figure:
     """A figure that was not drawn, and why."""
-    figure = Figure(figsize=(7.2, 1.5), layout="constrained")
+    lines = textwrap.wrap(title, 96)
+    figure = Figure(figsize=(7.2, 1.3 + 0.2 * len(lines)), layout="constrained")
     ax = figure.subplots()
-    ax.set_title(title)
+    ax.set_title("\n".join(lines), fontsize=8)
     absent(ax, reason, width=90)
     return figure

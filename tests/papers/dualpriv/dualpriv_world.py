@@ -20,7 +20,13 @@ def tiny_sizes(layers: int = 2, width: int = 8) -> Sizes:
 
 
 def make_problem(
-    records: int = 12, tokens: int = 7, dtype=torch.float64, rank: int = 2, sizes: Sizes | None = None, seed: int = 0
+    records: int = 12,
+    tokens: int = 7,
+    dtype=torch.float64,
+    rank: int = 2,
+    sizes: Sizes | None = None,
+    seed: int = 0,
+    device: torch.device | None = None,
 ) -> Problem:
     """Random cached inputs, random frozen weights."""
     sizes = sizes or tiny_sizes()
@@ -28,17 +34,17 @@ def make_problem(
     weights = {name: z.to(dtype) for name, z in initial_parameters(sizes, generator).items()}
     # Norms start at one and zero, where a mistake in them would not show.
     weights = {name: z + 0.1 * torch.randn(z.shape, generator=generator).to(dtype) for name, z in weights.items()}
-    frozen = freeze(sizes, weights)
-    x = torch.randn(records, tokens, sizes.width, generator=generator).to(dtype)
-    answer = torch.randint(0, 32, (records,), generator=generator)
-    table = rotation(sizes, "shared", tokens - 4)
+    frozen = freeze(sizes, {name: z.to(device) for name, z in weights.items()})
+    x = torch.randn(records, tokens, sizes.width, generator=generator).to(device, dtype)
+    answer = torch.randint(0, 32, (records,), generator=generator).to(device)
+    table = rotation(sizes, "shared", tokens - 4, device)
     return Problem(layout(sizes.decoder, rank, 2.0 * rank), frozen, table, features(frozen, x, answer))
 
 
 def some_theta(problem: Problem, rows: int = 1, seed: int = 1, scale: float = 0.3) -> torch.Tensor:
     """Adapters away from their start, where every gradient is non-zero."""
     generator = torch.Generator().manual_seed(seed)
-    return scale * torch.randn(rows, problem.layout.size, generator=generator).to(problem.train.x.dtype)
+    return scale * torch.randn(rows, problem.layout.size, generator=generator).to(problem.train.x)
 
 
 def subset(problem: Problem, places) -> Problem:

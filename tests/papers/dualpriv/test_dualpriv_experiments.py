@@ -6,16 +6,25 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from dualpriv_world import ledger
 
 from descent.checkpoint import FileCheckpoint
 from descent.config.model import StudyConfig
 from descent.config.plan import make_plan
 from descent.errors import SettingError
+from descent.papers.dualpriv import cost, footprint
+from descent.papers.dualpriv.auditing import attacked_records
+from descent.papers.dualpriv.cost import bench
+from descent.papers.dualpriv.decoder import Shape
+from descent.papers.dualpriv.footprint import Counting
 from descent.papers.dualpriv.plans import PLANS
 from descent.papers.dualpriv.room import ROOM
-from descent.papers.dualpriv.training import fusion_std, open_ledger
+from descent.papers.dualpriv.training import Run, fusion_std, open_ledger
+from descent.papers.dualpriv.world import World
 from descent.privacy import noise_multiplier
 from descent.run import Need, perform
+from descent.streams import Streams
 
 ROOT = Path(__file__).parents[3]
 
@@ -56,7 +65,7 @@ def do(plan, data, needs, experiment, block, **options):
         ("accuracy", "dual"), ("accuracy", "dpsgd"), ("accuracy", "dpzo"), ("ablation", "m2"), ("ablation", "low_rank"),
         ("ablation", "no_fusion"), ("ablation", "random_tokens"), ("ablation", "random_blocks"), ("ablation", "zero_shot"),
         ("audit", "dual"), ("audit", "no_noise"), ("mechanism", "all"), ("stress", "all"), ("adam", "dual_adam"),
-        ("footprint", "all"),
+        ("tokens", "all"), ("footprint", "all"), ("footprint_7b", "all"),
     ],
 )  # fmt: skip
 def test_a_job_gives_declared_metrics_and_the_same_bytes_again(plan, data, needs, experiment, block):
@@ -178,13 +187,61 @@ def test_the_base_job_examines_pruning_on_public_scenes(needs):
     assert "public_row_accuracy_full" in set(stress)
 
 
-def test_timed_steps_run(plan):
-    from descent.papers.dualpriv.cost import bench
-    from descent.streams import Streams
+CPU = SimpleNamespace(device=torch.device("cpu"), streams=Streams("dualpriv"))
 
+
+def test_timed_steps_run(plan):
     [job] = plan.of("dualpriv", "cost")
-    context = SimpleNamespace(device=__import__("torch").device("cpu"), streams=Streams("dualpriv"))
-    steps = bench(job, context)
+    steps = bench(job, CPU)
     assert set(steps) == set(range(len(job.variants)))
     for step in steps.values():
         step()
+
+
+def test_timed_steps_of_the_papers_size_share_their_weights_and_move_the_adapter(monkeypatch):
+    """At a tiny size of the same shape; on a GPU the same program runs at 7B."""
+    monkeypatch.setattr(footprint, "LLAVA", Shape(width=16, hidden=24, heads=2, layers=2, gated=True))
+    monkeypatch.setitem(footprint.COUNTED, "plain", Counting(rank=4, text=5))
+    paper = make_plan(ROOT, StudyConfig(scale="paper", papers=["dualpriv"], bench=True), everything=True)
+    [job] = paper.of("dualpriv", "cost_7b")
+    job = replace(job, variants=tuple(v for v in job.variants if v.params["micro_batch_size"] == 2))
+    cases = []
+    build = cost._large_step
+    monkeypatch.setattr(cost, "_large_step", lambda case, variant: cases.append(case) or build(case, variant))
+    steps = bench(job, CPU)
+    assert [v.method for v in job.variants] == ["dual", "dpsgd", "dpzo", "dpzo_m1"]
+    assert [case.x.shape[2] for case in cases] == [221 + 5, 576 + 5, 576 + 5, 221 + 5]
+    assert all(case.frozen is cases[0].frozen and case.theta is cases[0].theta for case in cases)
+    for step in steps.values():
+        before = cases[0].theta.clone()
+        with torch.no_grad():
+            step()
+        assert cases[0].theta.isfinite().all() and not torch.equal(cases[0].theta, before)
+
+
+def test_every_seed_attacks_scenes_of_its_own(needs, data):
+    """An interval over seeds that all attacked the same scenes would leave out the choice of scenes."""
+    base = needs["dualpriv/pretrain/base-content"].arrays
+    world = World.load(base, data["digits"], Streams("dualpriv"), "content", CPU.device)
+    params = {"records": 300, "attacked": 100, "contextual": 4, "dominant": 8, "fuse_noise": "none"}
+    private = world.inputs(world.split("private", 300), "cls", 8, 4)
+    problem = SimpleNamespace(train=private)
+    done = Run(PLANS["dual"], ledger(), problem, None, None, None)
+    sets = [attacked_records(world, done, params, seed) for seed in (500, 501)]
+    rows = {tuple(row.tolist()) for row in private.x.flatten(1)}
+    for members, others in sets:
+        assert len(members.answer) == len(others.answer) == 100
+        assert len({tuple(row.tolist()) for row in members.x.flatten(1)} & rows) == 100, "members are private records"
+        assert not {tuple(row.tolist()) for row in others.x.flatten(1)} & rows, "the others are fresh"
+    (first, other), (second, another) = sets
+    assert not torch.equal(first.x, second.x) and not torch.equal(other.x, another.x)
+    again = attacked_records(world, done, params, 500)
+    assert torch.equal(again[0].x, first.x) and torch.equal(again[1].x, other.x)
+
+
+def test_a_real_checkpoint_is_not_run_until_its_folders_are_named(tmp_path):
+    paper = make_plan(ROOT, StudyConfig(scale="paper", papers=["dualpriv"]))
+    assert not paper.of("dualpriv", "llava")
+    reasons = {cell.reason for cell in paper.missing if cell.experiment == "llava"}
+    assert len(reasons) == 1
+    assert "needs a folder that is not distributed here (none is named): give `checkpoint_dir` in" in reasons.pop()

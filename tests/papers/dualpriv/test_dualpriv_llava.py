@@ -17,7 +17,22 @@ from descent.papers.dualpriv.lora import layout
 from descent.papers.dualpriv.plans import PLANS
 
 CPU = torch.device("cpu")
-WORDS = ["[UNK]", "<s>", "<image>", *"ABCDEFGH", "USER", ":", "ASSISTANT", "What", "is", "this", "Answer", "a", "b", "."]
+WORDS = [
+    "[UNK]",
+    "<s>",
+    "<image>",
+    *"ABCDEFGH",
+    "USER",
+    ":",
+    "ASSISTANT",
+    "What",
+    "is",
+    "this",
+    "Answer",
+    "a",
+    "b",
+    ".",
+]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +57,9 @@ def folders(tmp_path_factory):
     transformers.LlavaForConditionalGeneration(config).save_pretrained(folder / "model")
     tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]").save_pretrained(folder / "model")
+    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]").save_pretrained(
+        folder / "model"
+    )
     transformers.CLIPImageProcessor(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}).save_pretrained(
         folder / "model"
     )
@@ -107,7 +124,9 @@ def test_gradients_equal_finite_differences(folders, loaded):
     z = torch.randn(1, task.layout.size, generator=torch.Generator().manual_seed(2))
 
     def loss(at):
-        return torch.nn.functional.cross_entropy(logits_of(task, at, records[0])[None], torch.tensor([records[0].answer]))
+        return torch.nn.functional.cross_entropy(
+            logits_of(task, at, records[0])[None], torch.tensor([records[0].answer])
+        )
 
     with torch.no_grad():
         slope = (loss(theta + 1e-2 * z) - loss(theta - 1e-2 * z)) / 2e-2

@@ -10,7 +10,7 @@ from dualpriv_world import STREAMS, STUDY
 from descent.job import Variant
 from descent.papers.dualpriv.blocks import block_map
 from descent.papers.dualpriv.lora import layout
-from descent.papers.dualpriv.mechanism import _one_run, audited_update, canaries, mask_game
+from descent.papers.dualpriv.mechanism import _one_runs, audited_update, canaries, mask_game
 from descent.privacy import gaussian_epsilon, tpr_fpr_bound
 
 SEEDS = tuple(range(500, 508))
@@ -18,7 +18,8 @@ SEEDS = tuple(range(500, 508))
 
 def bounds(method, noise):
     params = {"canaries": 1000, "guesses": 100, "noise": noise, "keep": 0.8, "delta": 1e-5, "claimed": 3.0}
-    return np.array(_one_run(Variant(method, {}, params, SEEDS), STREAMS)["epsilon_lower_bound"])
+    [found] = _one_runs([Variant(method, {}, params, SEEDS)], STREAMS)
+    return np.array(found["epsilon_lower_bound"])
 
 
 @pytest.mark.parametrize(

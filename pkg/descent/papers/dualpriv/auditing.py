@@ -3,13 +3,14 @@
 Audit: m extra scenes with random code words as answers, each put into the private set with probability 1/2; after
 training, a low loss is taken as a sign of having been in (one run, Steinke et al. 2023). Membership inference: loss of
 private training scenes against loss of fresh scenes of the SAME generator and pool, so that nothing but membership
-separates them.
+separates them. Every seed attacks scenes of its own, so an interval over seeds covers the choice of scenes as well.
 
 Only counts, bounds and areas are recorded: no index, label, loss or coin of a single record leaves the job.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -57,16 +58,11 @@ def inserted_scenes(world: World, count: int) -> Split:
 def _attack(records: Records, variant: Variant, world: World, done: Run, coins: np.ndarray) -> None:
     p = variant.params
     m, r = p["canaries"], p["guesses"]
-    train_records = done.problem.train
-    others = world.split("others", p["attacked"])
-    outside = tokens_of(world, others, done.plan, p, fusion_std(done.ledger, done.plan, p))
-    inside = _first(train_records, p["attacked"])
-    canaries = Features(*(z[-m:] for z in train_records))
-    with torch.no_grad():
-        losses = [answers(done.problem, done.theta, part)[1].cpu().numpy() for part in (canaries, inside, outside)]
     found: dict[str, list[float]] = {}
     curves = []
-    for coin, canary, member, other in zip(coins, *losses, strict=True):
+    for seed, theta, coin in zip(variant.seeds, done.theta.split(1), coins, strict=True):
+        attacked = attacked_records(world, done, p, seed)
+        canary, member, other = (_losses(done, theta, part) for part in (_places(done, slice(-m, None)), *attacked))
         right = one_run_correct(-canary, coin, r)
         scores = -np.concatenate([member, other])
         area, low, high = auc(scores, np.arange(len(scores)) < len(member))
@@ -87,6 +83,24 @@ def _attack(records: Records, variant: Variant, world: World, done: Run, coins: 
     records.array(f"roc: {variant.key}", np.mean(curves, 0))
 
 
+def attacked_records(world: World, done: Run, params: Mapping[str, Any], seed: int) -> tuple[Features, Features]:
+    """(members, others) of one seed's membership inference: private records without replacement, and fresh scenes."""
+    count = params["attacked"]
+    chosen = world.streams.numpy("attacked", seed).choice(params["records"], size=count, replace=False)
+    fresh = world.split(f"others {seed}", count)
+    others = tokens_of(world, fresh, done.plan, params, fusion_std(done.ledger, done.plan, params))
+    return _places(done, torch.from_numpy(np.sort(chosen)).to(world.device)), others
+
+
+def _places(done: Run, places: Tensor | slice) -> Features:
+    return Features(*(z[places] for z in done.problem.train))
+
+
+def _losses(done: Run, theta: Tensor, part: Features) -> np.ndarray:
+    with torch.no_grad():
+        return answers(done.problem, theta, part)[1][0].cpu().numpy()
+
+
 def _roc(member: np.ndarray, other: np.ndarray) -> np.ndarray:
     """True positive rate of the threshold attack at the false positive rates ROC_POINTS."""
     thresholds = np.quantile(other, ROC_POINTS)
@@ -97,7 +111,3 @@ def _joined(first: Split, second: Split) -> Split:
     both = Encoded(*(torch.cat(pair) for pair in zip(first.encoded, second.encoded, strict=True)))
     rest: list[Tensor] = [torch.cat(pair) for pair in zip(first[2:], second[2:], strict=True)]
     return Split(f"{first.name}+{second.name}", both, *rest)
-
-
-def _first(records: Features, count: int) -> Features:
-    return Features(*(z[:count] for z in records))

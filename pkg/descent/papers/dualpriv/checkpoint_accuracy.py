@@ -106,7 +106,9 @@ def run(job: Job, context: Any) -> Records:
     records = Records()
     first = job.variants[0].params
     device = context.device
-    checkpoint = load_checkpoint(first["checkpoint_dir"], device, torch.bfloat16 if device.type == "cuda" else torch.float32)
+    checkpoint = load_checkpoint(
+        first["checkpoint_dir"], device, torch.bfloat16 if device.type == "cuda" else torch.float32
+    )
     private = science_qa(first["data_dir"], "train", first["most_records"])
     test = science_qa(first["data_dir"], "test", first["test_records"])
     for variant in job.variants:

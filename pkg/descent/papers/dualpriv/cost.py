@@ -1,4 +1,8 @@
-"""What a step costs: the study's steps on one seed's batch, timed side by side. Weights have no meaning here."""
+"""What a step costs: the study's steps on one seed's batch, timed side by side, and those of a 7B-shaped model.
+
+Weights have no meaning here. At the paper's size the steps are `footprint`'s, in place, one micro-batch each; all of
+them share one set of weights, so that they fit on one GPU together.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from descent.iterate import on_device, tree_map
-from descent.job import Job
+from descent.job import Job, Variant
+from descent.papers.dualpriv import footprint
 from descent.papers.dualpriv.first_order import dpsgd
 from descent.papers.dualpriv.lora import initial, layout
 from descent.papers.dualpriv.model import TEXT, Sizes, freeze, initial_parameters, rotation
@@ -20,6 +26,7 @@ from descent.privacy.ledger import Ledger
 
 _POOL = 16  # records, in batches
 _DRAWN = 8  # batches, used in turn
+_EXPECTED = 128  # batch size that a 7B-shaped step divides by
 
 
 def problem_of(visual: int, records: int, rank: int, alpha: float, device: torch.device) -> Problem:
@@ -36,14 +43,54 @@ def problem_of(visual: int, records: int, rank: int, alpha: float, device: torch
 
 def bench(job: Job, context: Any) -> dict[int, Callable[[], object]]:
     """Index of the variant -> one step."""
-    return {number: _step(variant, context) for number, variant in enumerate(job.variants)}
+    case = None
+    steps = {}
+    for number, variant in enumerate(job.variants):
+        if variant.params["model"] == "small":
+            steps[number] = _step(variant, context)
+        else:
+            case = _large_case(variant, context.device, case)
+            steps[number] = _large_step(case, variant)
+    return steps
 
 
-def _step(variant: Any, context: Any) -> Callable[[], object]:
+def _large_case(variant: Variant, device: torch.device, shared: footprint.Case | None) -> footprint.Case:
+    """The variant's micro-batch on the weights of `shared`, or of a new model."""
+    p = variant.params
+    counted = footprint.COUNTED[p["counted"]]
+    sizes = footprint.visual_tokens(PLANS[variant.method], p), p["micro_batch_size"], counted
+    if shared is None:
+        return footprint.llava_case(*sizes, device, footprint.LLAVA)
+    return footprint.with_inputs(shared, *sizes)
+
+
+def _large_step(case: footprint.Case, variant: Variant) -> Callable[[], object]:
+    """One step with random numbers drawn anew; DPZero draws its direction from a seed at every use of it."""
+    p, plan = variant.params, PLANS[variant.method]
+    generator = torch.Generator(case.theta.device).manual_seed(0)
+
+    def normal(z: Tensor) -> Tensor:
+        return torch.empty_like(z).normal_(generator=generator)
+
+    if plan.order == "first":
+        keep = p["keep"] if plan.blocks else 1.0
+        return lambda: footprint.first_order_step(
+            case, keep=keep, noise_std=1.0, batch=_EXPECTED, step_size=p["step_size"], normal=normal
+        )
+
+    def piece(number: int, z: Tensor) -> Tensor:
+        generator.manual_seed(number)
+        return normal(z)
+
+    return lambda: footprint.zeroth_order_step(
+        case, batch=_EXPECTED, step_size=p["step_size"], probe=p["probe"], normal=piece
+    )
+
+
+def _step(variant: Variant, context: Any) -> Callable[[], object]:
     p, plan = variant.params, PLANS[variant.method]
     batch = p["micro_batch_size"]
-    visual = Sizes().patches + 1 if plan.tokens == "all" else 1 + p["dominant"] + p["contextual"]
-    problem = problem_of(visual, _POOL * batch, p["rank"], p["alpha"], context.device)
+    problem = problem_of(footprint.visual_tokens(plan, p), _POOL * batch, p["rank"], p["alpha"], context.device)
     zeroth = plan.order == "zeroth"
     ledger = Ledger.open(
         budget=3.0, delta=1e-5, records=_POOL * batch, batch=batch, steps=100,

@@ -35,7 +35,9 @@ class Shape(NamedTuple):
         """The linear maps of a layer and their (inputs, outputs)."""
         d, h = self.width, self.hidden
         attention = dict.fromkeys(("q", "k", "v", "o"), (d, d))
-        return attention | ({"gate": (d, h), "up": (d, h), "down": (h, d)} if self.gated else {"f1": (d, h), "f2": (h, d)})
+        return attention | (
+            {"gate": (d, h), "up": (d, h), "down": (h, d)} if self.gated else {"f1": (d, h), "f2": (h, d)}
+        )
 
 
 class Group(NamedTuple):

@@ -15,6 +15,7 @@ from descent.report import theme
 MAJORITY = 0.30
 MAIN = ("dual", "dpsgd", "dpzo")
 MEMORY = ("dual", "dpsgd", "dpzo", "dpzo_m1")
+CAUGHT = ("no_noise", "clean_mask")  # negative controls
 PARTS = (
     ("accuracy", "dual"), ("accuracy", "dpsgd"), ("ablation", "m1"), ("ablation", "m2"), ("ablation", "random_blocks"),
     ("ablation", "random_tokens"), ("ablation", "no_fusion"), ("ablation", "low_rank"), ("ablation", "dpzo_m1"),
@@ -29,7 +30,7 @@ def last(rows: pd.DataFrame) -> pd.DataFrame:
 
 def accuracy(frames) -> Figure:
     """Accuracy against epsilon; mean and 95 % interval over seeds (a bar from the least to the largest where there are fewer than
-    five). Grey: the best constant answer. Right: the same runs along their steps at epsilon = 1.
+    five). Dashed: the best constant answer; dotted: DP-SGD without noise. Right: the same runs along their steps at epsilon = 1.
 
     Alt: DP-SGD and Dual-Priv reach 0.7 to 0.9 at every epsilon, DPZero stays near the constant answer.
     """
@@ -48,6 +49,9 @@ def accuracy(frames) -> Figure:
             style = theme.line(method)
             errors = np.abs(np.array([low, high]) - np.array(mean))
             left.errorbar(at, mean, errors, marker=theme.marker(method), capsize=2, **style)
+            if method == "dpsgd" and epsilons[-1] == "inf":
+                for ax in (left, right):
+                    ax.axhline(mean[-1], color="#808080", linewidth=1, linestyle=":")
     left.axhline(MAJORITY, color="#808080", linewidth=1, linestyle="--")
     left.set_xticks(range(len(epsilons)), ["∞" if e == "inf" else e for e in epsilons])
     left.set(xlabel="epsilon", ylabel="test accuracy", ylim=(0, 1))
@@ -61,8 +65,9 @@ def accuracy(frames) -> Figure:
 
 
 def memory(frames) -> Figure:
-    """Counted peak memory. Left: the small model against the micro-batch. Right: the paper's size at micro-batch 1, as ratios of
-    Dual-Priv to DP-SGD and to DPZero, for what is counted beside the step; dashes mark the paper's 0.857 and 1.017.
+    """Counted peak memory. Left: the small model against the micro-batch. Right: ratios of Dual-Priv to DP-SGD and to DPZero, of the
+    small model at micro-batch 8 and, at the paper's size and micro-batch 1, for what is counted beside the step; dashes mark the
+    paper's 0.857 and 1.017.
 
     Alt: Dual-Priv lies below DP-SGD and above DPZero on the same tokens; with gradient checkpointing both ratios come near 1.
     """
@@ -72,8 +77,12 @@ def memory(frames) -> Figure:
         rows = frames.select("footprint", "peak_memory", method).sort_values("micro_batch_size")
         left.plot(rows["micro_batch_size"], rows["value"], marker=theme.marker(method), **theme.line(method))
     left.set(xscale="log", yscale="log", xlabel="micro-batch", ylabel="peak memory (MB)", title="small model")
-    table = frames.records("footprint_7b")
-    table = table[(table["metric"] == "peak_memory") & (table["micro_batch_size"] == 1)]
+    small = frames.records("footprint").assign(counted="small model, micro-batch 8")
+    small = small[small["micro_batch_size"] == 8]
+    large = frames.records("footprint_7b")
+    large = large[large["micro_batch_size"] == 1]
+    table = pd.concat([small, large])
+    table = table[table["metric"] == "peak_memory"]
     wide = table.pivot_table(index="counted", columns="method", values="value", sort=False)
     places = np.arange(len(wide))
     for offset, method, mark in ((-0.18, "dpsgd", 0.8566), (0.18, "dpzo", 1.0174)):
@@ -83,45 +92,72 @@ def memory(frames) -> Figure:
     right.axvline(1, color="#555555", linewidth=0.8)
     right.set_yticks(places, wide.index)
     right.invert_yaxis()
-    right.set(xlim=(0.7, 1.25), xlabel="peak of Dual-Priv / peak of the rival", title="the paper's size")
+    right.set(
+        xlim=(0.4, 1.25),
+        xlabel="peak of Dual-Priv / peak of the rival",
+        title="as ratios; the paper's size unless said",
+    )
     theme.legend(figure, left)
     return figure
 
 
 def ablation(frames) -> Figure:
-    """Accuracy at epsilon = 1, a point a seed and their mean: Dual-Priv, each mechanism alone, and the controls, in which one part is
-    left out or replaced by chance.
+    """Accuracy at epsilon = 1, a point a seed, their mean and its 95 % interval. Left: Dual-Priv, each mechanism alone, and the
+    controls (grey), in which one part is left out or replaced by chance. Right: Dual-Priv and as many random blocks against the
+    share of blocks kept; all of them is M1 alone; two seeds below 0.8.
 
-    Alt: The differences between Dual-Priv, its parts and random choices are about as large as those between seeds.
+    Alt: The differences between Dual-Priv, its parts and random blocks are about as large as those between seeds.
     """
-    figure, axes = theme.grid(1, 1, width=8.4, height=3.0)
-    ax = axes[0, 0]
+    figure, axes = theme.grid(1, 2, width=8.4, height=3.2, width_ratios=(2.6, 1))
+    left, right = axes[0]
     names = []
     for experiment, method in PARTS:
-        rows = frames.select(experiment, "accuracy", method) if frames.has(experiment) else pd.DataFrame()
-        if len(rows) and experiment == "accuracy":
-            rows = rows[rows["epsilon"] == ("1" if (rows["epsilon"] == "1").any() else rows["epsilon"].iloc[0])]
-        if len(rows) and method == "dual":
-            rows = rows[rows["status"] == "ok"]
-        if rows.empty:
+        values = at_one(frames, experiment, method)
+        if values.empty:
             continue
-        theme.points(ax, len(names), last(rows).groupby("seed")["value"].mean(), method)
+        grey = {} if method in (*MAIN, "random_blocks") else {"color": "#666666"}
+        theme.points(left, len(names), values, method, interval=True, **grey)
         names.append(theme.label(method))
-    ax.axhline(MAJORITY, color="#808080", linewidth=1, linestyle="--")
-    ax.set_xticks(range(len(names)), names, rotation=25, ha="right")
-    ax.set(ylabel="test accuracy", ylim=(-0.02, 1))
+    left.axhline(MAJORITY, color="#808080", linewidth=1, linestyle="--")
+    left.set_xticks(range(len(names)), names, rotation=25, ha="right")
+    left.set(ylabel="test accuracy", ylim=(-0.02, 1))
+    if not frames.has("keep"):
+        theme.absent(right, frames.why("keep"), width=22)
+        return figure
+    for number, (experiment, method) in enumerate((("accuracy", "dual"), ("ablation", "random_blocks"))):
+        rows = frames.select("keep", "accuracy", method)
+        shares = {share: last(part).groupby("seed")["value"].mean() for share, part in rows.groupby("keep")}
+        shares |= {0.8: at_one(frames, experiment, method), 1.0: at_one(frames, "ablation", "m1")}
+        shares = {share: values for share, values in sorted(shares.items()) if len(values)}
+        places = [share + 0.024 * (number - 0.5) for share in shares]
+        for place, values in zip(places, shares.values(), strict=True):
+            theme.points(right, place, values, method, spread=0.008, interval=True)
+        right.plot(places, [values.mean() for values in shares.values()], **theme.line(method))
+    right.set(xlabel="share of blocks kept", ylim=(-0.02, 1))
+    right.legend(loc="lower right")
     return figure
+
+
+def at_one(frames, experiment: str, method: str) -> pd.Series:
+    """Accuracy at the end by seed, at epsilon = 1 (or the first there is), without variations of the fusion noise."""
+    rows = frames.select(experiment, "accuracy", method) if frames.has(experiment) else pd.DataFrame()
+    if rows.empty:
+        return pd.Series(dtype=float)
+    if experiment == "accuracy":
+        rows = rows[rows["epsilon"] == ("1" if (rows["epsilon"] == "1").any() else rows["epsilon"].iloc[0])]
+    return last(rows).groupby("seed")["value"].mean()
 
 
 def audits(frames) -> Figure:
     """Left: audited lower bound of epsilon (95 %) against the epsilon that is claimed, a point a seed; above the diagonal a claim would be
     refuted, as it must be for the two negative controls (no noise; mask chosen before the noise). Filled: one step; hollow: trained
-    models. Right: ROC curves of loss-threshold membership inference on trained models, mean over seeds.
+    models. Methods stand side by side. Right: ROC curves of loss-threshold membership inference on trained models, mean over seeds.
 
     Alt: All private runs lie below the diagonal, both negative controls above it; the ROC curves follow the chance line.
     """
     figure, axes = theme.grid(1, 2, height=3.2)
     left, right = axes[0]
+    seen: dict[float, int] = {}  # claimed epsilon -> groups of points drawn there
     for experiment, face in (("mechanism", None), ("audit", "none")):
         if not frames.has(experiment):
             continue
@@ -133,7 +169,13 @@ def audits(frames) -> Figure:
             style = {"marker": theme.marker(method), "color": theme.colour(method), "linestyle": "none", "alpha": 0.7}
             hollow = {} if face is None else {"markerfacecolor": face}
             label = theme.label(method) if face is None else f"{theme.label(method)}, trained"
-            left.plot(wide["nominal_epsilon"], wide["epsilon_lower_bound"], label=label, **style, **hollow)
+            for place, points in wide.groupby("nominal_epsilon"):
+                seen[place] = seen.get(place, 0) + 1
+                beside = place + 0.16 * ((seen[place] + 1) // 2) * (-1) ** seen[place]
+                left.plot(np.full(len(points), beside), points["epsilon_lower_bound"], label=label, **style, **hollow)
+                if method in CAUGHT and face is None:
+                    high = points["epsilon_lower_bound"].max()
+                    left.annotate("must be caught", (beside, high), (6, 3), textcoords="offset points", fontsize=7)
     top = left.get_xlim()[1]
     left.plot([0, top], [0, top], color="#555555", linewidth=0.8)
     left.set(xlabel="claimed epsilon", ylabel="audited lower bound", xlim=(0, top), ylim=(-0.2, None))
@@ -142,7 +184,9 @@ def audits(frames) -> Figure:
             if name.startswith("roc: "):
                 method, _, setting = name.removeprefix("roc: ").partition(", ")
                 text = f"{theme.label(method)}, {setting.replace('=', ' = ')}"
-                right.plot(np.linspace(0, 1, len(curve)), curve, **theme.line(method, label=f"ROC: {text}"))
+                shade = theme.shades(method, 3)[0 if setting == "epsilon=1" else 1]
+                style = theme.line(method, color=shade, label=f"ROC: {text}")
+                right.plot(np.linspace(0, 1, len(curve)), curve, **style)
     right.plot([0, 1], [0, 1], color="#555555", linewidth=0.8)
     right.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1))
     theme.legend(figure, axes)
@@ -186,8 +230,9 @@ def block_names() -> list[str]:
 
 def tokens(frames) -> Figure:
     """Above: three public scenes; outlined, the patches that CLS attends to most. Below left: what the public base answers with all
-    tokens, pruned tokens and as many random ones, for the study's questions and (extended tier) the stress case. Below right: accuracy
-    at epsilon = 1 against the number of kept patches (extended tier).
+    tokens, pruned tokens and as many random ones, for the study's questions and the stress case. Below right: accuracy at epsilon = 1
+    against the number of kept patches, of Dual-Priv and of as many random patches: solid without fused tokens, faint with four (the
+    lines go through means; two seeds, six at 8 + 4; 36 are all).
 
     Alt: The outlined patches lie on and around the digit; pruning costs nothing on content questions and much on row questions.
     """
@@ -213,10 +258,19 @@ def tokens(frames) -> Figure:
     if frames.has("tokens"):
         rows = frames.records("tokens")
         rows = last(rows[rows["metric"] == "accuracy"])
-        for method in ("dual", "random_tokens"):
-            own = rows[(rows["method"] == method) & (rows["contextual"] == 0)]
-            theme.band(right, own, x="dominant", method=method)
-        right.set(xscale="log", xlabel="patches kept", ylabel="accuracy")
+        for method, grid in (("dual", "accuracy"), ("random_tokens", "ablation")):
+            for fused, changes in ((0, {}), (4, {"alpha": 0.45, "label": f"{theme.label(method)}, fused"})):
+                # All 36 patches are all of them, however they were chosen.
+                own = rows[(rows["method"] == method) | ((rows["dominant"] == 36) & (rows["method"] == "dual"))]
+                own = own[own["contextual"] == fused].groupby("dominant")["value"].mean()
+                if fused and len(found := at_one(frames, grid, method)):
+                    own.loc[8] = found.mean()
+                own = own.sort_index()
+                right.plot(own.index, own, marker=theme.marker(method), **theme.line(method, **changes))
+        right.axhline(MAJORITY, color="#808080", linewidth=1, linestyle="--")
+        right.set(xscale="log", xlabel="patches kept", ylabel="accuracy", ylim=(0, 1))
+        right.set_xticks((2, 4, 8, 16, 36), ("2", "4", "8", "16", "36"))
+        right.minorticks_off()
         right.legend(fontsize=6)
     else:
         theme.absent(right, frames.why("tokens"), width=22)
@@ -235,25 +289,38 @@ def draw_scene(ax: Axes, patches: np.ndarray, score: np.ndarray, kept: int) -> N
 
 
 def step_time(frames) -> Figure:
-    """Process time of one step of the small model on a batch of 128, median and range over repeats (stored measurements of one
-    machine).
+    """Time of one step, median and range of nine tenths of the repeats (stored measurements of one machine). Left: the small model on a
+    batch of 128, process time of one CPU thread. Right: the paper's size on a GPU, a micro-batch of one.
 
     Alt: Steps on pruned tokens take less than half the time of steps on all tokens.
     """
-    rows = frames.records("cost")
-    rows = rows[rows["metric"] == "step_cpu_seconds"]
-    figure, axes = theme.grid(1, 1, height=2.6)
-    ax = axes[0, 0]
+    figure, axes = theme.grid(1, 2, height=2.6)
+    left, right = axes[0]
+    _bars(left, frames.records("cost"), "step_cpu_seconds", "small model")
+    if frames.has("cost_7b"):
+        rows = frames.records("cost_7b")
+        _bars(
+            right,
+            rows[rows["micro_batch_size"] == rows["micro_batch_size"].min()],
+            "step_wall_seconds",
+            "the paper's size",
+        )
+    else:
+        theme.absent(right, frames.why("cost_7b"), width=30)
+    return figure
+
+
+def _bars(ax: Axes, rows: pd.DataFrame, metric: str, title: str) -> None:
+    rows = rows[rows["metric"] == metric]
     names = list(dict.fromkeys(rows["method"]))
     for place, method in enumerate(names):
         values = 1e3 * rows.loc[rows["method"] == method, "value"].to_numpy()
         middle = np.median(values)
-        spread = [[middle - values.min()], [np.quantile(values, 0.9) - middle]]
+        spread = [[middle - np.quantile(values, 0.05)], [np.quantile(values, 0.95) - middle]]
         ax.barh(place, middle, color=theme.colour(method), xerr=spread, error_kw={"elinewidth": 1})
     ax.set_yticks(range(len(names)), [theme.label(m) for m in names])
     ax.invert_yaxis()
-    ax.set_xlabel("ms a step")
-    return figure
+    ax.set(xlabel="ms a step", title=title)
 
 
 FIGURES = {

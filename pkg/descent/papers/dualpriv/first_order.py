@@ -19,9 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from descent.capture import captured
 from descent.papers.dualpriv.blocks import block_map, largest, masked, scores
 from descent.papers.dualpriv.problem import Problem, sample_gradients
-from descent.papers.dualpriv.sampling import Counts, poisson_batches
+from descent.papers.dualpriv.sampling import Counts, graph_width, poisson_batches
 from descent.papers.dualpriv.settings import SETTINGS
 from descent.privacy.ledger import Ledger
 from descent.settings import check
@@ -140,15 +141,20 @@ def dpsgd(
         moments = torch.zeros_like(theta) if optimiser == "adam" else theta[:, :0]
         return State(theta, moments, moments, 0, theta.new_zeros(PHASES, len(theta), len(layout.blocks)))
 
+    @captured
+    def pruned(
+        theta: Tensor, index: Tensor, present: Tensor, normal: Tensor, chance: Tensor, sizes: Sequence[int] | None
+    ):
+        """The noisy update (S, p), the dropped blocks 0, and its mask (S, M)."""
+        total = batch_sum(problem, theta, index, present, ledger.clip_norm, sizes=sizes, micro_batch=micro_batch)
+        update = (total + ledger.noise_std * normal) / ledger.batch
+        # Post-processing from here on: the batch is not looked at again.
+        mask = largest(chance if block_score == "random" else scores(blocks, update, block_score), keep)
+        return masked(blocks, update, mask), mask
+
     def step(state: State, noise: Noise) -> State:
         sizes = noise.counts and noise.counts.at(state.step)
-        total = batch_sum(
-            problem, state.theta, noise.index, noise.present, ledger.clip_norm, sizes=sizes, micro_batch=micro_batch
-        )
-        update = (total + ledger.noise_std * noise.normal) / ledger.batch
-        # Post-processing from here on: the batch is not looked at again.
-        mask = largest(noise.chance if block_score == "random" else scores(blocks, update, block_score), keep)
-        update = masked(blocks, update, mask)
+        update, mask = pruned(state.theta, noise.index, noise.present, noise.normal, noise.chance, sizes)
         kept = state.kept.clone()
         kept[min(state.step * PHASES // ledger.steps, PHASES - 1)] += mask
         if optimiser == "sgd":
@@ -160,7 +166,9 @@ def dpsgd(
     ) -> Callable[[int, int], Noise]:
         def drawn(k: int, count: int) -> Noise:
             dtype = problem.train.x.dtype
-            batches = poisson_batches(streams, seeds, records, ledger.rate, k, count, block, dtype, members)
+            batches = poisson_batches(
+                streams, seeds, records, ledger.rate, k, count, block, dtype, members, graph_width(device)
+            )
             normal = streams.normal("noise", seeds, (count, layout.size), k, dtype=dtype).transpose(0, 1)
             width = len(layout.blocks) if block_score == "random" else 0
             chance = [streams.numpy("random blocks", seed, k).random((count, width)) for seed in seeds]

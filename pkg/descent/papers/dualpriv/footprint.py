@@ -11,7 +11,7 @@ small model is the same there as on the CPU. On CUDA the allocator's peak is rea
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -25,7 +25,7 @@ from descent.papers.dualpriv.decoder import Frozen, Rope, Shape, decode, groups,
 from descent.papers.dualpriv.first_order import clip_factors
 from descent.papers.dualpriv.lora import Layout, adapted_linear, layout, sample_copies
 from descent.papers.dualpriv.model import TEXT, Sizes
-from descent.papers.dualpriv.plans import PLANS
+from descent.papers.dualpriv.plans import PLANS, Plan
 from descent.papers.dualpriv.scenes import VOCABULARY
 from descent.records import Records
 
@@ -85,7 +85,9 @@ class Case(NamedTuple):
         return [z for z in (*parts, self.theta, self.x, self.normed, self.answer) if z is not None]
 
 
-def small_case(visual: int, micro_batch: int, rank: int, device: torch.device | str, sizes: Sizes | None = None) -> Case:
+def small_case(
+    visual: int, micro_batch: int, rank: int, device: torch.device | str, sizes: Sizes | None = None
+) -> Case:
     """The study's model with `visual` visual tokens, float32, first LayerNorm cached with the inputs."""
     sizes = sizes or Sizes()
     shape, tokens = sizes.decoder, visual + TEXT
@@ -116,12 +118,43 @@ def llava_case(
     extra = [make(words, shape.width)] if counted.vocabulary else []
     extra += [make(_TOWER)] if counted.tower else []
     adapter = layout(shape, counted.rank, 2.0 * counted.rank)
-    tokens = visual + counted.text
+    inputs = _llava_inputs(visual, micro_batch, counted, device, shape)
     return Case(
-        adapter, frozen, rope(shape, torch.arange(tokens, device=device)), make(1, adapter.size),
-        make(1, micro_batch, tokens, shape.width), None, torch.zeros(micro_batch, dtype=torch.int64, device=device),
-        tuple(extra), 1 if counted.last_only else tokens, counted.checkpoint, counted.noise,
+        adapter, frozen, inputs.rotation, make(1, adapter.size), inputs.x, None, inputs.answer, tuple(extra),
+        inputs.answered, counted.checkpoint, counted.noise,
     )  # fmt: skip
+
+
+def with_inputs(case: Case, visual: int, micro_batch: int, counted: Counting) -> Case:
+    """`llava_case` of other inputs on the weights and the adapter of `case`."""
+    inputs = _llava_inputs(visual, micro_batch, counted, case.theta.device, case.layout.shape)
+    return case._replace(**inputs._asdict())
+
+
+class _Inputs(NamedTuple):
+    rotation: Rope
+    x: Tensor
+    answer: Tensor
+    answered: int
+
+
+def _llava_inputs(
+    visual: int, micro_batch: int, counted: Counting, device: torch.device | str, shape: Shape
+) -> _Inputs:
+    tokens = visual + counted.text
+    return _Inputs(
+        rope(shape, torch.arange(tokens, device=device)),
+        _maker(device, torch.bfloat16)(1, micro_batch, tokens, shape.width),
+        torch.zeros(micro_batch, dtype=torch.int64, device=device),
+        1 if counted.last_only else tokens,
+    )
+
+
+def visual_tokens(plan: Plan, params: Mapping[str, Any]) -> int:
+    """Visual tokens that the decoder sees under a plan, at the size that `params` name."""
+    if plan.tokens != "all":
+        return 1 + params["dominant"] + params["contextual"]
+    return Sizes().patches + 1 if params["model"] == "small" else _LLAVA_PATCHES
 
 
 def first_order_step(
@@ -217,12 +250,10 @@ def run(job: Job, context: Any) -> Records:
     for variant in job.variants:
         plan, p = PLANS[variant.method], variant.params
         device = context.device if p["measured"] else "meta"
-        everything = plan.tokens == "all"
+        visual = visual_tokens(plan, p)
         if p["model"] == "small":
-            visual = Sizes().patches + 1 if everything else 1 + p["dominant"] + p["contextual"]
             case = small_case(visual, p["micro_batch_size"], p["rank"], device)
         else:
-            visual = _LLAVA_PATCHES if everything else 1 + p["dominant"] + p["contextual"]
             case = llava_case(visual, p["micro_batch_size"], COUNTED[p["counted"]], device)
         peak = count(case, plan.order, p["keep"] if plan.blocks else 1.0)
         records.add(variant, "peak_memory", peak / 1e6, seeds=variant.seeds[:1])

@@ -67,7 +67,9 @@ def load_checkpoint(folder: str | Path, device: torch.device, dtype: torch.dtype
     try:
         from transformers import AutoImageProcessor, AutoTokenizer, LlavaForConditionalGeneration
     except ImportError as error:
-        raise DataError(f"a checkpoint is read by the package transformers, which cannot be imported ({error})") from None
+        raise DataError(
+            f"a checkpoint is read by the package transformers, which cannot be imported ({error})"
+        ) from None
     local = {"local_files_only": True}
     net = LlavaForConditionalGeneration.from_pretrained(folder, dtype=dtype, attn_implementation="eager", **local)
     shape = _shape(net.config.text_config, folder)
@@ -109,7 +111,9 @@ def _shape(text: Any, folder: Path) -> Shape:
     }
     for name, (found, needed) in wanted.items():
         if found != needed:
-            raise DataError(f"{folder}/config.json: only LLaVA-1.5's decoder is supported: `{name}` must be {needed}, got {found}")
+            raise DataError(
+                f"{folder}/config.json: only LLaVA-1.5's decoder is supported: `{name}` must be {needed}, got {found}"
+            )
     return Shape(text.hidden_size, text.intermediate_size, text.num_attention_heads, text.num_hidden_layers, gated=True)
 
 

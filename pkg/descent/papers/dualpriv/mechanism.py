@@ -10,6 +10,7 @@ Negative controls must be caught: no noise under a claimed budget, and the mask 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,11 +78,12 @@ def mask_game(generator: torch.Generator, trials: int, noise_std: float, after_n
 def run(job: Job, context: Any) -> Records:
     """Counts and bounds, seed by seed; neither canaries nor coins are recorded."""
     records = Records()
+    audited = [variant for variant in job.variants if variant.method not in MASKS]
+    found = dict(zip([v.key for v in audited], _one_runs(audited, context.streams), strict=True))
+    found |= {v.key: _game(v, context.streams) for v in job.variants if v.method in MASKS}
     for variant in job.variants:
-        nominal = _nominal(variant)
-        records.add(variant, "nominal_epsilon", np.full(len(variant.seeds), nominal))
-        found = (_game if variant.method in MASKS else _one_run)(variant, context.streams)
-        for metric, values in found.items():
+        records.add(variant, "nominal_epsilon", np.full(len(variant.seeds), _nominal(variant)))
+        for metric, values in found[variant.key].items():
             records.add(variant, metric, np.array(values, dtype=float))
     return records
 
@@ -93,27 +95,30 @@ def _nominal(variant: Variant) -> float:
     return gaussian_epsilon(p["noise"], p["delta"])
 
 
-def _one_run(variant: Variant, streams: Streams) -> dict[str, list[float]]:
-    p, plan = variant.params, PLANS[variant.method]
+def _one_runs(variants: Sequence[Variant], streams: Streams) -> list[dict[str, list[float]]]:
+    """Of each variant the counts and bounds, seed by seed. Variants share a seed's canaries, which are drawn once."""
     adapter = layout(Shape())
     blocks = block_map(adapter)
-    m, r = p["canaries"], p["guesses"]
-    correct, bounds = [], []
-    for seed in variant.seeds:
-        found = canaries(streams, seed, m, adapter.size)
+    rows: list[dict[str, list[float]]] = [{} for _ in variants]
+    for seed in dict.fromkeys(seed for variant in variants for seed in variant.seeds):
+        drawn: dict[int, Canaries] = {}
         noise = torch.randn(adapter.size, generator=streams.torch("audit noise", seed))
-        std = p["noise"] if plan.noisy else 0.0
-        update = audited_update(found, noise, std, blocks, p["keep"] if plan.blocks and plan.noisy else 1.0)
-        right = one_run_correct((found.directions @ update).numpy(), found.included, r)
-        correct.append(right)
-        bounds.append(one_run_bound(right, r, m, p["delta"]))
-    same = [1.0] * len(correct)
-    return {
-        "audit_correct": correct,
-        "audit_guesses": [r * one for one in same],
-        "audit_canaries": [m * one for one in same],
-        "epsilon_lower_bound": bounds,
-    }
+        for row, variant in zip(rows, variants, strict=True):
+            if seed not in variant.seeds:
+                continue
+            p, plan = variant.params, PLANS[variant.method]
+            m, r = p["canaries"], p["guesses"]
+            if m not in drawn:
+                drawn[m] = canaries(streams, seed, m, adapter.size)
+            found = drawn[m]
+            std = p["noise"] if plan.noisy else 0.0
+            update = audited_update(found, noise, std, blocks, p["keep"] if plan.blocks and plan.noisy else 1.0)
+            right = one_run_correct((found.directions @ update).numpy(), found.included, r)
+            bound = one_run_bound(right, r, m, p["delta"])
+            counted = {"audit_correct": right, "audit_guesses": r, "audit_canaries": m, "epsilon_lower_bound": bound}
+            for metric, value in counted.items():
+                row.setdefault(metric, []).append(float(value))
+    return rows
 
 
 def _game(variant: Variant, streams: Streams) -> dict[str, list[float]]:

@@ -37,7 +37,9 @@ def run(job: Job, context: Any) -> Records:
     digits = context.data["digits"]
     world = World(sizes, task, {}, digits, streams, device)
     public = world.scenes("public", params["public_records"], private=False)
-    scenes = Scenes(*(torch.from_numpy(z).to(device) for z in (public.patches, public.text, public.answer, public.digit)))
+    scenes = Scenes(
+        *(torch.from_numpy(z).to(device) for z in (public.patches, public.text, public.answer, public.digit))
+    )
     draw = pretraining.batches(
         lambda k: streams.numpy("public batches", seed, k),
         params["public_records"],

@@ -63,7 +63,9 @@ def one_cycle(step: int, steps: int, peak: float) -> float:
     return peak * (low + (high - low) * (1 - math.cos(math.pi * along)) / 2)
 
 
-def batches(rng_of: Callable, scenes: int, size: int, steps: int, block: int, peak: float) -> Callable[[int, int], Batch]:
+def batches(
+    rng_of: Callable, scenes: int, size: int, steps: int, block: int, peak: float
+) -> Callable[[int, int], Batch]:
     """draw(k, count) for `iterate`. rng_of(k): the NumPy generator of block k."""
 
     def draw(k: int, count: int) -> Batch:

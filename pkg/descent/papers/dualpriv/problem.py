@@ -18,6 +18,8 @@ from torch.nn import functional
 from descent.papers.dualpriv.decoder import Frozen, Linear, Rope, decode
 from descent.papers.dualpriv.lora import Layout, adapted_linear, merged_linear, sample_copies
 
+_ANSWERED = 250  # 1.6 times as fast as 1000 at once, on 41 tokens
+
 
 class Features(NamedTuple):
     """N records as the decoder takes them."""
@@ -69,11 +71,15 @@ def sample_losses(problem: Problem, theta: Tensor, index: Tensor, sizes: Sequenc
 
 
 def answers(problem: Problem, theta: Tensor, records: Features) -> tuple[Tensor, Tensor]:
-    """Whether each record is answered rightly, and its loss: (S, N) float, (S, N). One row at a time."""
+    """Whether each record is answered rightly, and its loss: (S, N) float, (S, N).
+
+    One row and `_ANSWERED` records at a time: their activations stay in a CPU's cache.
+    """
     right, losses = [], []
     for row in theta.split(1):
         linear = merged_linear(problem.layout, problem.frozen, row)
-        logits = _logits(problem, linear, records.x[None], records.normed[None])[0]
+        parts = zip(records.x.split(_ANSWERED), records.normed.split(_ANSWERED), strict=True)
+        logits = torch.cat([_logits(problem, linear, x[None], normed[None])[0] for x, normed in parts])
         right.append((logits.argmax(-1) == records.answer).to(theta.dtype))
         losses.append(functional.cross_entropy(logits, records.answer, reduction="none"))
     # A diverged row has no accuracy: argmax of NaN would invent one.
@@ -84,7 +90,9 @@ def answers(problem: Problem, theta: Tensor, records: Features) -> tuple[Tensor,
 def _losses(problem: Problem, linear: Linear, index: Tensor) -> Tensor:
     train = problem.train
     logits = _logits(problem, linear, train.x[index], train.normed[index])
-    return functional.cross_entropy(logits.flatten(0, 1), train.answer[index].flatten(), reduction="none").view_as(index)
+    return functional.cross_entropy(logits.flatten(0, 1), train.answer[index].flatten(), reduction="none").view_as(
+        index
+    )
 
 
 def _logits(problem: Problem, linear: Linear, x: Tensor, normed: Tensor) -> Tensor:

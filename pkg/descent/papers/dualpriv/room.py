@@ -13,7 +13,9 @@ _ZEROTH = ("slope_clip", "probe")
 
 METRICS = {
     # accuracy
-    "accuracy": Metric("", "Share of test scenes answered with the right code word, out of the whole vocabulary.", "higher"),
+    "accuracy": Metric(
+        "", "Share of test scenes answered with the right code word, out of the whole vocabulary.", "higher"
+    ),
     "digit_accuracy": Metric("", "The same, on questions for the digit.", "higher"),
     "parity_accuracy": Metric("", "The same, on questions for the parity.", "higher"),
     "row_accuracy": Metric("", "The same, on questions for the row (stress case).", "higher"),
@@ -39,7 +41,9 @@ METRICS = {
     "game_trials": Metric("trials", "Trials of the mask game in each world."),
     # memory
     "peak_memory": Metric("MB", "Largest sum of live tensors during one step, in 10^6 bytes.", "lower", log=True),
-    "held_memory": Metric("MB", "Tensors there before the step: weights, adapter, the micro-batch's inputs.", "lower", log=True),
+    "held_memory": Metric(
+        "MB", "Tensors there before the step: weights, adapter, the micro-batch's inputs.", "lower", log=True
+    ),
     # time
     "step_cpu_seconds": Metric("s", "Process time of one step.", "lower", log=True),
     "step_wall_seconds": Metric("s", "Wall time of one step.", "lower", log=True),
@@ -153,7 +157,8 @@ EXPERIMENTS = {
             *CHECKPOINT_SETTINGS,
         ),
     ),
-    "cost": ExperimentCard(f"{_MODULE}.cost", ("micro_batch_size", "rank", "alpha")),
+    "cost": ExperimentCard(f"{_MODULE}.cost", ("micro_batch_size", "model", "counted", "rank", "alpha")),
+    "cost_7b": ExperimentCard(f"{_MODULE}.cost", ("micro_batch_size", "model", "counted", "rank", "alpha")),
 }  # fmt: skip
 
 # `optimiser` and `block_score` are arguments of the library's `dpsgd`; in the study the method decides them.

@@ -33,7 +33,12 @@ class Batches(NamedTuple):
 
     index: Tensor  # (count, S, b) int64
     present: Tensor  # (count, S, b) float: 1 for a record, 0 for padding
-    counts: Counts
+    counts: Counts | None  # None: every place is computed, padding too
+
+
+def graph_width(device: torch.device) -> int | None:
+    """Multiple to which batches are padded where steps are captured as graphs, which serve one width each; else None."""
+    return 32 if device.type == "cuda" else None
 
 
 def poisson_batches(
@@ -46,24 +51,25 @@ def poisson_batches(
     block: int,
     dtype: torch.dtype = torch.float32,
     members: np.ndarray | None = None,
+    multiple: int | None = None,
 ) -> Batches:
     """The batches of the `count` steps of block `k`, which begins at step k * block.
 
     records: N; rate: the paper's q, in [0, 1].
 
     members: (S, N) bool, the records that exist for each seed (an audit inserts some by coins); all by default. It
-    changes no other record's draws.
+    changes no other record's draws. multiple: pad to a multiple of it, and give no counts: see `graph_width`.
     """
     chosen = [streams.numpy("batches", seed, k).random((count, records)) < rate for seed in seeds]
     chosen = np.stack(chosen, 1)  # (count, S, N)
     if members is not None:
         chosen &= members
     sizes = chosen.sum(-1)
-    width = max(1, int(sizes.max()))
+    width = -(-max(1, int(sizes.max())) // (multiple or 1)) * (multiple or 1)
     place = np.arange(width)
     # Records in order, padding after them: the padded places point at record 0 and weigh nothing.
     present = place < sizes[..., None]
     index = np.zeros((count, len(seeds), width), dtype=np.int64)
     index[present] = np.nonzero(chosen)[-1]
-    counts = Counts(k * block, tuple(tuple(int(n) for n in row) for row in sizes))
+    counts = None if multiple else Counts(k * block, tuple(tuple(int(n) for n in row) for row in sizes))
     return Batches(torch.from_numpy(index), torch.from_numpy(present).to(dtype), counts)

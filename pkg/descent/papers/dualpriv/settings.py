@@ -12,11 +12,15 @@ SETTINGS: dict[str, Setting] = {
         default="content",
         choices=("content", "spatial"),
     ),
-    "canvas": Setting("Side of a scene in pixels, a multiple of the patch's 4.", kind=int, default=24, low=12, high=400),
+    "canvas": Setting(
+        "Side of a scene in pixels, a multiple of the patch's 4.", kind=int, default=24, low=12, high=400
+    ),
     "width": Setting("Width of encoder and decoder.", kind=int, default=48, low=8, high=4096),
     "heads": Setting("Attention heads.", kind=int, default=4, low=1, high=64),
     "decoder_layers": Setting("Layers of the decoder.", kind=int, default=2, low=1, high=64),
-    "public_records": Setting("Public scenes that the base is trained on.", kind=int, default=20000, low=16, high=10**7),
+    "public_records": Setting(
+        "Public scenes that the base is trained on.", kind=int, default=20000, low=16, high=10**7
+    ),
     "base_steps": Setting("Steps of pre-training.", kind=int, low=1, high=10**6),
     "base_batch": Setting("Scenes a step of pre-training.", kind=int, default=96, low=1, high=10**5),
     "base_step_size": Setting("Largest learning rate of pre-training.", default=4e-3, low=0, high=1, open_low=True),
@@ -58,7 +62,11 @@ SETTINGS: dict[str, Setting] = {
     "optimiser": Setting("What the noisy gradient is fed to.", kind=str, default="sgd", choices=("sgd", "adam")),
     "probe": Setting("mu: half the distance of DPZero's two losses.", default=1e-3, low=0, high=1, open_low=True),
     "micro_batch": Setting(
-        "Samples whose activations are held at once; empty: the whole batch.", kind=int, default=None, low=1, optional=True
+        "Samples whose activations are held at once; empty: the whole batch.",
+        kind=int,
+        default=None,
+        low=1,
+        optional=True,
     ),
     "rank": Setting("r: rank of the LoRA adapters.", kind=int, default=4, low=1, high=4096),
     "alpha": Setting("LoRA's alpha; the adapter is scaled by alpha / r.", default=8.0, low=0, open_low=True),
@@ -72,7 +80,9 @@ SETTINGS: dict[str, Setting] = {
         choices=("none", "sigmaC/B", "sigmaC"),
     ),
     # mechanism 2
-    "keep": Setting("Share of the parameter blocks whose update is applied.", default=0.8, low=0, high=1, open_low=True),
+    "keep": Setting(
+        "Share of the parameter blocks whose update is applied.", default=0.8, low=0, high=1, open_low=True
+    ),
     "block_score": Setting(
         "What the blocks are ranked by: rms or l2 norm of the noisy update, or chance (a control).",
         kind=str,
@@ -93,9 +103,15 @@ SETTINGS: dict[str, Setting] = {
     "canaries": Setting("m: canaries, each included with probability 1/2.", kind=int, default=1000, low=2, high=10**6),
     "guesses": Setting("r: guesses of the audit, fixed in advance, even.", kind=int, default=100, low=2, high=10**6),
     "attacked": Setting(
-        "Members, and as many others, whose membership is guessed from their loss.", kind=int, default=1000, low=2, high=10**6
+        "Members, and as many others, whose membership is guessed from their loss.",
+        kind=int,
+        default=1000,
+        low=2,
+        high=10**6,
     ),
-    "trials": Setting("Trials of the mask game, in each of its two worlds.", kind=int, default=20000, low=10, high=10**7),
+    "trials": Setting(
+        "Trials of the mask game, in each of its two worlds.", kind=int, default=20000, low=10, high=10**7
+    ),
     "noise": Setting("sigma of the one step that is audited; clip norm 1.", default=0.0, low=0),
     "claimed": Setting("epsilon that the run without noise claims.", default=3.0, low=0, open_low=True),
 }

@@ -90,7 +90,14 @@ def train(
         method = dpzero(problem, ledger, step_size=params["step_size"], probe=params["probe"])
     else:
         pruning = {"keep": params["keep"], "block_score": plan.blocks} if plan.blocks else {}
-        method = dpsgd(problem, ledger, step_size=params["step_size"], optimiser=plan.optimiser, micro_batch=params["micro_batch"], **pruning)
+        method = dpsgd(
+            problem,
+            ledger,
+            step_size=params["step_size"],
+            optimiser=plan.optimiser,
+            micro_batch=params["micro_batch"],
+            **pruning,
+        )
     ledger.match(rate=params["batch"] / params["records"], steps=params["steps"], noise_std=ledger.noise_std)
     start = initial(problem.layout, [world.streams.torch("adapter", seed) for seed in variant.seeds])
     state, trace = iterate(
@@ -111,7 +118,9 @@ def record_ledger(records: Records, variant: Variant, ledger: Ledger) -> None:
     """The privacy of a run, beside its results: nothing here depends on a private record."""
     rows = np.ones(len(variant.seeds))
     for metric, value in ledger.entries().items():
-        records.add(variant, metric, value * rows, step=ledger.steps, status=None if np.isfinite(value) else "undefined")
+        records.add(
+            variant, metric, value * rows, step=ledger.steps, status=None if np.isfinite(value) else "undefined"
+        )
     second = epsilon(ledger.rate, ledger.noise_multiplier, ledger.steps, ledger.delta, "prv")
     status = None if np.isfinite(second) else "undefined"
     records.add(variant, "epsilon_numerical", second * rows, step=ledger.steps, status=status)

@@ -18,8 +18,9 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from descent.capture import captured
 from descent.papers.dualpriv.problem import Problem, sample_losses
-from descent.papers.dualpriv.sampling import Counts, poisson_batches
+from descent.papers.dualpriv.sampling import Counts, graph_width, poisson_batches
 from descent.papers.dualpriv.settings import SETTINGS
 from descent.privacy.ledger import Ledger
 from descent.settings import check
@@ -63,21 +64,29 @@ def dpzero(problem: Problem, ledger: Ledger, *, step_size: float, probe: float =
     check("dualpriv", SETTINGS, step_size=step_size, probe=probe)
     ledger.confirm()
     records = len(problem.train.answer)
+    multiple = graph_width(problem.train.x.device)
+
+    @captured
+    def moved(
+        theta: Tensor, index: Tensor, present: Tensor, direction: Tensor, normal: Tensor, sizes: Sequence[int] | None
+    ) -> Tensor:
+        # theta - mu z is formed when theta + mu z is gone: two probes at once would double the memory.
+        above = sample_losses(problem, theta + probe * direction, index, sizes)
+        below = sample_losses(problem, theta - probe * direction, index, sizes)
+        slope = private_slope((above - below) / (2 * probe), present, normal, ledger)
+        return theta - step_size * slope[:, None] * direction
 
     def step(state: State, noise: Noise) -> State:
-        # theta - mu z is formed when theta + mu z is gone: two probes at once would double the memory.
         sizes = noise.counts and noise.counts.at(state.step)
-        above = sample_losses(problem, state.theta + probe * noise.direction, noise.index, sizes)
-        below = sample_losses(problem, state.theta - probe * noise.direction, noise.index, sizes)
-        slope = private_slope((above - below) / (2 * probe), noise.present, noise.normal, ledger)
-        return State(state.theta - step_size * slope[:, None] * noise.direction, state.step + 1)
+        theta = moved(state.theta, noise.index, noise.present, noise.direction, noise.normal, sizes)
+        return State(theta, state.step + 1)
 
     def draw(
         streams: Streams, seeds: Sequence[int], block: int, members: np.ndarray | None = None
     ) -> Callable[[int, int], Noise]:
         def drawn(k: int, count: int) -> Noise:
             dtype = problem.train.x.dtype
-            batches = poisson_batches(streams, seeds, records, ledger.rate, k, count, block, dtype, members)
+            batches = poisson_batches(streams, seeds, records, ledger.rate, k, count, block, dtype, members, multiple)
             shape = (count, problem.layout.size)
             direction = streams.normal("direction", seeds, shape, k, dtype=dtype).transpose(0, 1).contiguous()
             normal = streams.normal("scalar noise", seeds, (count,), k).T.to(dtype)
