@@ -25,6 +25,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
 from descent.papers.dualpriv import model
 from descent.papers.dualpriv.cost import problem_of
 from descent.papers.dualpriv.decoder import decode
@@ -36,8 +39,6 @@ from descent.papers.dualpriv.zeroth_order import Noise as ZerothNoise
 from descent.papers.dualpriv.zeroth_order import dpzero
 from descent.privacy.ledger import Ledger
 from descent.streams import Streams
-from torch import Tensor, nn
-from torch.nn import functional
 
 BATCH, RECORDS, SEED = 128, 2048, 500
 FULL, PRUNED = 37, 13
@@ -120,14 +121,14 @@ class Case:
 
     def __init__(self, visual: int, seeds: int):
         self.problem = problem_of(visual, RECORDS, RANK, ALPHA, torch.device("cpu"))
-        self.ledger = Ledger.open(
-            budget=3.0, delta=1e-5, records=RECORDS, batch=BATCH, steps=100, clip_norm=CLIP
-        )
+        self.ledger = Ledger.open(budget=3.0, delta=1e-5, records=RECORDS, batch=BATCH, steps=100, clip_norm=CLIP)
         streams = Streams("dualpriv")
         numbers = range(SEED, SEED + seeds)
         self.theta = initial(self.problem.layout, [streams.torch("adapter", s) for s in numbers])
         self.theta += 0.02 * streams.normal("moved", numbers, (self.problem.layout.size,), dtype=torch.float32)
-        self.index = torch.stack([torch.from_numpy(streams.numpy("b", s).integers(RECORDS, size=BATCH)) for s in numbers])
+        self.index = torch.stack(
+            [torch.from_numpy(streams.numpy("b", s).integers(RECORDS, size=BATCH)) for s in numbers]
+        )
         self.present = torch.ones(self.index.shape)
         self.normal = streams.normal("noise", numbers, (self.problem.layout.size,), dtype=torch.float32)
 
@@ -160,7 +161,9 @@ class Case:
             index = self.index[0]
             functional.cross_entropy(wrapped(train.x[index]), train.answer[index], reduction="sum").backward()
             # opacus.optimizers.DPOptimizer: clip_and_accumulate, add_noise, scale_grad.
-            norms = torch.stack([p.grad_sample.reshape(len(index), -1).norm(2, dim=-1) for p in parameters], 1).norm(2, dim=1)
+            norms = torch.stack([p.grad_sample.reshape(len(index), -1).norm(2, dim=-1) for p in parameters], 1).norm(
+                2, dim=1
+            )
             factor = (CLIP / (norms + 1e-6)).clamp(max=1.0)
             moved = []
             for p, z in zip(parameters, noise, strict=True):
@@ -301,8 +304,12 @@ def main() -> None:
         print(f"{1e3 * value:8.1f} ms  {name}{' (a seed)' if name.endswith('seeds') else ''}")
     base = seconds["opacus, all tokens"]
     print(f"equal work, all tokens:        {base / seconds['ours, all tokens']:.2f}x faster than Opacus")
-    print(f"equal work, pruned tokens:     {seconds['opacus, pruned'] / seconds['ours, pruned (Dual)']:.2f}x faster than Opacus")
-    print(f"Dual against the full pipeline: {base / seconds['ours, pruned (Dual)']:.2f}x faster than Opacus on all tokens")
+    print(
+        f"equal work, pruned tokens:     {seconds['opacus, pruned'] / seconds['ours, pruned (Dual)']:.2f}x faster than Opacus"
+    )
+    print(
+        f"Dual against the full pipeline: {base / seconds['ours, pruned (Dual)']:.2f}x faster than Opacus on all tokens"
+    )
     ratio = seconds["DPZero loop, all tokens"] / seconds["our DPZero, all tokens"]
     print(f"zeroth order, equal work:      {ratio:.2f}x faster than DPZero's loop")
     print("exact savings, each alone (a gradient step on one seed without it / with all):")

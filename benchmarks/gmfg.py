@@ -20,6 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+
 from descent.papers.gmfg import pg
 from descent.papers.gmfg.instances import initial_intercepts, initial_slopes, instance
 from descent.papers.gmfg.policy_gradient import started

@@ -14,6 +14,7 @@ import statistics
 import time
 
 import torch
+
 from descent.job import Variant
 from descent.papers.ssi.cost import workload
 from descent.run import Context

@@ -40,7 +40,18 @@ def ui(root: Path) -> int:
 
     uri = store(root, read_study(root))
     print(f"MLflow on http://127.0.0.1:5000 (store: {uri}); end it with Ctrl-C")
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", "5000"]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "ui",
+        "--backend-store-uri",
+        uri,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "5000",
+    ]
     # Artifact locations are relative to the checkout. One worker is enough for a browser, and no job queue is needed.
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     return subprocess.run([*command, "--workers", "1"], cwd=root, env=environment).returncode

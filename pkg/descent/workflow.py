@@ -129,7 +129,13 @@ class Study:
     def front(self) -> str:
         """The hash of all that turns the papers' verdicts into the front page."""
         return digest(
-            [registered(self.root), self.papers, self.label, self.templates(), source_hash("descent.report.front", "descent.report.overview")]
+            [
+                registered(self.root),
+                self.papers,
+                self.label,
+                self.templates(),
+                source_hash("descent.report.front", "descent.report.overview"),
+            ]
         )
 
     def tracking(self) -> dict[str, str]:

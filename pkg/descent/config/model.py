@@ -152,7 +152,9 @@ class ExperimentConfig:
     datasets: list[str] = key("Datasets that its jobs read; `{axis}` stands for the variant's value.", factory=list)
     packages: list[str] = key(
         "Python packages beyond the environment that its jobs import (an optional extra); where one is absent the jobs are not run, "
-        "and say so.", factory=list)
+        "and say so.",
+        factory=list,
+    )
     folders: list[str] = key(
         "Settings that name a folder which the user has to supply (a checkpoint, a dataset that may not be distributed); where it "
         "is absent the jobs are not run, and say so.",

@@ -217,7 +217,9 @@ class _Planner:
         self._check_rules(where, rules, scale.skip, axes, experiment, takes)
         named = [*experiment.folders, *(folder for rule in rules for folder in rule.get("folders", ()))]
         self.faults += [
-            f"{where}.folders: unknown setting `{f}`{nearest(f, self.room.settings)}" for f in named if f not in self.room.settings
+            f"{where}.folders: unknown setting `{f}`{nearest(f, self.room.settings)}"
+            for f in named
+            if f not in self.room.settings
         ]
         split = experiment.split if experiment.split is not None else ["method", *axes]
         if unknown := [part for part in split if part not in ("method", "seed", *axes)]:

@@ -24,9 +24,10 @@ def loss(state, scale):
 def rows(job, context):
     seeds = [seed for variant in job.variants for seed in variant.seeds]
     each = [variant for variant in job.variants for _ in variant.seeds]
-    column = lambda name: torch.tensor([[v.params.get(name, 0.0)] for v in each], dtype=torch.float64).to(
-        context.device
-    )  # noqa: E731
+
+    def column(name):
+        return torch.tensor([[v.params.get(name, 0.0)] for v in each], dtype=torch.float64).to(context.device)
+
     base = context.needs["base"].arrays
     scale = torch.stack([torch.from_numpy(base[f"scale_{v.params['world']}"]) for v in each]).to(context.device)
     start = State(context.streams.normal("init", seeds, (4,)).to(context.device))
