@@ -1,5 +1,9 @@
 """memory.py: sizes counted by hand, and the same count on the CPU and on meta."""
 
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -80,3 +84,29 @@ def test_cuda_peak_sees_the_largest_moment():
     device = torch.device("cuda")
     peak = cuda_peak(lambda: torch.ones(2**20, device=device) * 2, device)
     assert peak >= 2 * 4 * 2**20
+
+
+FAULTS = """
+import resource, sys, torch
+from descent.memory import keep_freed_memory
+if sys.argv[1] == "keep":
+    assert keep_freed_memory()
+def work():
+    blocks = [torch.ones(30 * 2**18) for _ in range(3)]  # 30 MB each
+for _ in range(3):
+    work()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    work()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+def test_freed_memory_is_kept_where_it_would_be_given_back():
+    """Without it every round gets its 90 MB from the system again, page by page."""
+    command = [sys.executable, "-c", FAULTS]
+    given, kept = (
+        int(subprocess.run([*command, how], capture_output=True, check=True).stdout) for how in ("give", "keep")
+    )
+    assert kept < 1000 and (given > 10 * max(kept, 100))

@@ -139,7 +139,9 @@ def execute(
     Killed and called again, it resumes.
     """
     from descent.devices import device_for
+    from descent.memory import keep_freed_memory
 
+    keep_freed_memory()
     folder = (into or results) / job.id
     folder.mkdir(parents=True, exist_ok=True)
     for name in (RECORDS, ARRAYS, CHOSEN, SIDECAR):
