@@ -19,9 +19,12 @@ def test_noise_is_computed_from_the_budget():
         "sampling_rate": 128 / 6000,
         "noisy_steps": 100.0,
         "noise_multiplier": ledger.noise_multiplier,
+        "accountant": 0.0,
         "epsilon_spent": ledger.epsilon,
         "delta": 1e-5,
     }
+    codes = [Ledger.open(**RUN, accountant=name).entries()["accountant"] for name in ("rdp", "opacus", "prv")]
+    assert codes == [0, 1, 2]
 
 
 def test_no_budget_means_no_noise():

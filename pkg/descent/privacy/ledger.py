@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from descent.errors import SettingError
-from descent.privacy.calibrate import epsilon, noise_multiplier
+from descent.privacy.calibrate import ACCOUNTANTS, epsilon, noise_multiplier
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,7 @@ class Ledger:
             "sampling_rate": self.rate,
             "noisy_steps": float(self.steps),
             "noise_multiplier": self.noise_multiplier,
+            "accountant": float(list(ACCOUNTANTS).index(self.accountant)),
             "epsilon_spent": self.epsilon,
             "delta": self.delta,
         }

@@ -231,8 +231,7 @@ def block_names() -> list[str]:
 def tokens(frames) -> Figure:
     """Above: three public scenes; outlined, the patches that CLS attends to most. Below left: what the public base answers with all
     tokens, pruned tokens and as many random ones, for the study's questions and the stress case. Below right: accuracy at epsilon = 1
-    against the number of kept patches, of Dual-Priv and of as many random patches: solid without fused tokens, faint with four (the
-    lines go through means; two seeds, six at 8 + 4; 36 are all).
+    against the number of kept patches, none fused, of Dual-Priv and of as many random patches; mean and range of two seeds.
 
     Alt: The outlined patches lie on and around the digit; pruning costs nothing on content questions and much on row questions.
     """
@@ -258,15 +257,10 @@ def tokens(frames) -> Figure:
     if frames.has("tokens"):
         rows = frames.records("tokens")
         rows = last(rows[rows["metric"] == "accuracy"])
-        for method, grid in (("dual", "accuracy"), ("random_tokens", "ablation")):
-            for fused, changes in ((0, {}), (4, {"alpha": 0.45, "label": f"{theme.label(method)}, fused"})):
-                # All 36 patches are all of them, however they were chosen.
-                own = rows[(rows["method"] == method) | ((rows["dominant"] == 36) & (rows["method"] == "dual"))]
-                own = own[own["contextual"] == fused].groupby("dominant")["value"].mean()
-                if fused and len(found := at_one(frames, grid, method)):
-                    own.loc[8] = found.mean()
-                own = own.sort_index()
-                right.plot(own.index, own, marker=theme.marker(method), **theme.line(method, **changes))
+        for method in ("dual", "random_tokens"):
+            # All 36 patches are all of them, however they were chosen.
+            own = rows[(rows["method"] == method) | ((rows["dominant"] == 36) & (rows["method"] == "dual"))]
+            theme.band(right, own, x="dominant", method=method, marker=theme.marker(method))
         right.axhline(MAJORITY, color="#808080", linewidth=1, linestyle="--")
         right.set(xscale="log", xlabel="patches kept", ylabel="accuracy", ylim=(0, 1))
         right.set_xticks((2, 4, 8, 16, 36), ("2", "4", "8", "16", "36"))

@@ -24,7 +24,8 @@ METRICS = {
     "sampling_rate": Metric("", "q: probability with which a record enters a batch."),
     "noisy_steps": Metric("steps", "T: noisy steps that were accounted."),
     "noise_multiplier": Metric("", "sigma: noise on the sum over the clip norm."),
-    "epsilon_spent": Metric("", "epsilon by the accountant that set the noise (Renyi, orders 2..255).", "lower"),
+    "accountant": Metric("", "The accountant that set the noise: 0 rdp, 1 opacus, 2 prv, 3 gaussian."),
+    "epsilon_spent": Metric("", "epsilon by the accountant that set the noise.", "lower"),
     "epsilon_numerical": Metric("", "epsilon of the same run by the numerical accountant (upper value).", "lower"),
     "delta": Metric("", "delta of the guarantee."),
     # audits
