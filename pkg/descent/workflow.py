@@ -91,6 +91,20 @@ class Study:
             files += [str(self.results / need / CHOSEN)] if self.job(need).kind == "select" else []
         return files
 
+    def priority(self, id: str) -> float:
+        """What to start first: the job with the longest chain of jobs waiting for it, of such the one with more rows."""
+        rows = sum(len(variant.seeds) for variant in self.job(id).variants)
+        return self._chains[id] + rows / (rows + 1)
+
+    @cached_property
+    def _chains(self) -> dict[str, int]:
+        """Job -> length of the longest chain of jobs that wait for it."""
+        found = dict.fromkeys(self.plan.jobs, 0)
+        for id in reversed(self.plan.jobs):  # a job comes after those that it needs
+            for need in (n for ids in self.job(id).needs.values() for n in ids):
+                found[need] = max(found[need], found[id] + 1)
+        return found
+
     def data_files(self, id: str | None = None) -> list[str]:
         """The embedded data files that a job reads, or all that `data.dvc` holds."""
         if id is None:

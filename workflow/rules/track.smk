@@ -1,10 +1,10 @@
-# The mirror in MLflow: last, after the report, from the records. It may fail (a server that is down) without harm.
+# The mirror in MLflow: after the paper's page, from the records. It may fail (a server that is down) without harm.
 
 
 rule track:
     input:
         lambda wc: STUDY.records_of(wc.paper),
-        front=f"{REPORTS}/index.html",
+        page=f"{REPORTS}/{{paper}}/index.html",
     output:
         f"{RESULTS}/mlflow/{{paper}}.json",
     params:

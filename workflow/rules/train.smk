@@ -17,6 +17,7 @@ rule train_cpu:
     wildcard_constraints:
         job=CPU_JOBS,
     threads: lambda wc: STUDY.job(wc.job).threads
+    priority: lambda wc: STUDY.priority(wc.job)
     log:
         f"{RESULTS}/logs/{{job}}.log",
     script:

@@ -11,7 +11,7 @@ with logged(snakemake):
     whole = study(snakemake)
     summary = mirror(
         whole.found(snakemake.wildcards.paper),
-        Path(snakemake.input.front).parent,
+        Path(snakemake.input.page).parents[1],
         store(whole.root, whole.config),
         root=whole.root,
     )

@@ -122,7 +122,7 @@ def _upper_tail(k: int, n: int, p: float, log_choose: np.ndarray) -> float:
         return 1.0
     upper = k > n * p
     i = np.arange(k, n + 1) if upper else np.arange(k)
-    tail = math.fsum(np.exp(log_choose[i] + i * math.log(p) + (n - i) * math.log1p(-p)))
+    tail = float(np.exp(log_choose[i] + i * math.log(p) + (n - i) * math.log1p(-p)).sum())
     return tail if upper else 1 - tail
 
 

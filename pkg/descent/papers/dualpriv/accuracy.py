@@ -38,12 +38,9 @@ def run(job: Job, context: Any) -> Records:
             _untrained(records, context, world, variant, held_out, measure)
             continue
         private = world.split("private", params["records"])
-        steps = params["steps"]
-        # The grid's curves are drawn; elsewhere only the end is looked at.
-        parts = 4 if job.experiment == "accuracy" else 1
-        done = train(
-            context, world, variant, private, measure, tuple({steps * i // parts for i in range(1, parts + 1)})
-        )
+        steps, parts = params["steps"], params["curve"]
+        at = tuple({steps * i // parts for i in range(1, parts + 1)})
+        done = train(context, world, variant, private, measure, at)
         records.add_trace(variant, done.trace)
         record_ledger(records, variant, done.ledger)
         if plan.blocks and done.kept is not None:

@@ -52,6 +52,13 @@ SETTINGS: dict[str, Setting] = {
     "batch": Setting("B = qN: expected size of a Poisson batch, records.", kind=int, low=1, high=10**6),
     "records": Setting("N: private records.", kind=int, low=16, high=10**7),
     "test_records": Setting("Scenes on which accuracy is measured.", kind=int, low=8, high=10**6),
+    "curve": Setting(
+        "Points along a run at which accuracy is measured, the last step included.",
+        kind=int,
+        default=1,
+        low=1,
+        high=100,
+    ),
     "pool": Setting(
         "Where those scenes come from: test, or validation (private pool) for tuning.",
         kind=str,
