@@ -146,7 +146,7 @@ class _Planner:
         scale = experiment.scales.get(self.study.scale)
         reason = None
         if scale is None:
-            reason = f"not run at scale {self.study.scale}"
+            reason = f"only at scale {listed(experiment.scales).replace(' or ', ' and ')}"
         elif scale.not_run:
             reason = scale.not_run
         elif absent := [name for name in experiment.packages if importlib.util.find_spec(name) is None]:

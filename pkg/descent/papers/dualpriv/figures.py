@@ -15,6 +15,7 @@ from descent.report import theme
 MAJORITY = 0.30
 MAIN = ("dual", "dpsgd", "dpzo")
 MEMORY = ("dual", "dpsgd", "dpzo", "dpzo_m1")
+GAME = ("noisy_mask", "clean_mask")  # in no other figure; the room has more methods than the palette has colours
 CAUGHT = ("no_noise", "clean_mask")  # negative controls
 PARTS = (
     ("accuracy", "dual"), ("accuracy", "dpsgd"), ("ablation", "m1"), ("ablation", "m2"), ("ablation", "random_blocks"),
@@ -166,7 +167,8 @@ def audits(frames) -> Figure:
         for method, rows in table.groupby("method", sort=False):
             keys = [c for c in ("epsilon", "noise", "seed") if c in rows]
             wide = rows.pivot_table(index=keys, columns="metric", values="value", dropna=False).dropna()
-            style = {"marker": theme.marker(method), "color": theme.colour(method), "linestyle": "none", "alpha": 0.7}
+            colour = "#555555" if method in GAME else theme.colour(method)
+            style = {"marker": theme.marker(method), "color": colour, "linestyle": "none", "alpha": 0.7}
             hollow = {} if face is None else {"markerfacecolor": face}
             label = theme.label(method) if face is None else f"{theme.label(method)}, trained"
             for place, points in wide.groupby("nominal_epsilon"):
@@ -249,7 +251,7 @@ def tokens(frames) -> Figure:
         left.bar(np.arange(3) + 0.36 * number - 0.18, values, 0.34, label=task, color=("#555555", "#AAAAAA")[number])
     left.set_xticks(range(3), ("all", "pruned", "random"))
     left.set(ylabel="public accuracy", ylim=(0, 1))
-    left.legend()
+    left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     recall = base[base["task"] == "content"].set_index("metric")["value"]
     middle.bar((0, 1), (recall["digit_recall_cls"], recall["digit_recall_random"]), color=("#555555", "#AAAAAA"))
     middle.set_xticks((0, 1), ("CLS", "random"))
