@@ -4,9 +4,9 @@ import subprocess
 import sys
 
 import pytest
-from support import ROOT
 
 from descent.workflow import Study
+from support import ROOT
 
 
 @pytest.mark.parametrize("command", [["check", "."], ["format", "--check", "."]])
