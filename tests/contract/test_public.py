@@ -58,7 +58,7 @@ def cases(slug):
 # Runs the blocks in a process that can import nothing beyond the five training packages and what they need, and prints what
 # tensors the example left behind, whether it touched a global random state, and what it changed of the set-up's tensors.
 ALONE = r"""
-import hashlib, importlib.abc, importlib.metadata, json, random, re, sys
+import hashlib, importlib.machinery, importlib.metadata, json, random, re, sys
 
 dtype, setup, example = json.loads(sys.stdin.read())
 waiting, allowed = ["torch", "numpy", "pandas", "pyarrow", "PyYAML"], set()
@@ -74,16 +74,16 @@ while waiting:
 owners = importlib.metadata.packages_distributions()
 
 
-class Others(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        top = name.partition(".")[0]
-        dists = {re.sub(r"[-_.]+", "-", d).lower() for d in owners.get(top, ())}
-        if dists and not dists & allowed and top != "descent":
-            raise ModuleNotFoundError(f"{top} is not there on a bare machine", name=name)
-        return None
+class Bare(importlib.machinery.PathFinder):
+    """Finds the five packages, what they need, and this one; others are not there."""
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        dists = {re.sub(r"[-_.]+", "-", d).lower() for d in owners.get(name.partition(".")[0], ())}
+        return super().find_spec(name, path, target) if not dists or dists & {*allowed, "descent"} else None
 
 
-sys.meta_path.insert(0, Others())
+sys.meta_path[sys.meta_path.index(importlib.machinery.PathFinder)] = Bare
 import numpy, torch
 
 torch.set_default_dtype(getattr(torch, dtype))
