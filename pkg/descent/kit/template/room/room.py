@@ -22,8 +22,16 @@ ROOM = Room(
             "Gradient descent that keeps a share of its last move.",
             "paper",
             ("step_size", "momentum"),
+            builder="momentum:heavy_ball",
         ),
-        "descend": MethodCard("gradient descent", "baseline", "Plain gradient descent.", "paper", ("step_size",)),
+        "descend": MethodCard(
+            "gradient descent",
+            "baseline",
+            "Plain gradient descent.",
+            "paper",
+            ("step_size",),
+            builder="descending:descend",
+        ),
     },
     experiments={
         "tuning": ExperimentCard("descent.papers.mypaper.race", RACE),
