@@ -44,7 +44,9 @@ class Numbers:
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or self.values.shape != self.status.shape:
-            raise ValueError(f"numbers are (draws, seeds) with a status each, got {self.values.shape}, {self.status.shape}")
+            raise ValueError(
+                f"numbers are (draws, seeds) with a status each, got {self.values.shape}, {self.status.shape}"
+            )
 
     @classmethod
     def ok(cls, values: ArrayLike, planned: int | None = None, **more: Any) -> Numbers:
@@ -190,7 +192,9 @@ def with_resolution(estimate: Estimate, half_width: ArrayLike) -> Estimate:
     with np.errstate(invalid="ignore"):
         low = np.where(half > 0, np.minimum(low, estimate.value - half), low)
         high = np.where(half > 0, np.maximum(high, estimate.value + half), high)
-    return replace(estimate, low=low, high=high, resolution=half, reason=np.where(lifted, 0, estimate.reason).astype(np.uint8))
+    return replace(
+        estimate, low=low, high=high, resolution=half, reason=np.where(lifted, 0, estimate.reason).astype(np.uint8)
+    )
 
 
 # -- the registry -----------------------------------------------------------------------------------------------------
