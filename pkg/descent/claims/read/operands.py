@@ -90,7 +90,7 @@ def _reading(value: Any) -> str | None:
 
 
 Reading = Annotated[
-    Annotated[Literal["last", "first"], Tag("end")]
+    Annotated[Literal["last", "first", "all"], Tag("end")]
     | Annotated[int, Tag("step")]
     | Annotated[Window, Tag("window")]
     | Annotated[Crossing, Tag("crossing")]
@@ -98,7 +98,7 @@ Reading = Annotated[
     Discriminator(
         _reading,
         custom_error_type="reading",
-        custom_error_message="last, first, a step, {window, reduce}, {first_below} or {first_above}, or {fit, give}",
+        custom_error_message="last, first, all, a step, {window, reduce}, {first_below} or {first_above}, or {fit, give}",
     ),
 ]
 
@@ -127,7 +127,7 @@ class Operand(Strict):
     across: dict[str, Annotated[list[Scalar], Field(min_length=2)]] = doc(
         "Setting axes along which the operand is a vector, with their values.", default_factory=dict
     )
-    read: Reading = doc("How a seed's run becomes one number.", default="last")
+    read: Reading = doc("How a seed's run becomes one number; `all` where every record is a replicate (`replicate: record`, bench).", default="last")
     smooth: Smooth | None = doc("A moving average first.", default=None)
     exact: bool = doc("Nothing drawn enters it: one number that every seed shares.", default=False)
     pairs: str | None = doc("The column that numbers the second seed where a row belongs to two seeds (jackknife only).", default=None)
