@@ -80,6 +80,7 @@ REASONS: dict[str, str] = {
     "constant": "all {noun}s have the same number, so nothing is known of how it varies; declare its resolution, or "
                 "that it is exact",
     "two": "the numbers take two values only, so a t interval does not hold; estimate a share",
+    "share": "the numbers are not 0 or 1; say `below` or `above` what counts",
     "open": "no interval at this level exists for so few {noun}s",
     "inexact": "the {noun}s differ, so the quantity is not exact",
     "unbounded": "the estimate does not exist",
@@ -174,18 +175,18 @@ def reasons(draws: int, *found: tuple[str, ArrayLike]) -> NDArray[np.uint8]:
     return code
 
 
-def with_resolution(estimate: Estimate, half_width: ArrayLike) -> Estimate:
+def with_resolution(estimate: Estimate, half_width: ArrayLike, declared: bool = True) -> Estimate:
     """The estimate, its interval at least [value - half_width, value + half_width].
 
     half_width: scalar or (D,), how far the statistic moves when its operands move by half of their declared resolution.
-    Numbers that agree within the resolution are then no longer "constant": it says how far they may differ.
+    Numbers that agree within a `declared` resolution are then no longer "constant": it says how far they may differ.
     """
     half = np.broadcast_to(np.asarray(half_width, float), estimate.value.shape)
     if not (half > 0).any():
         return estimate
-    lifted = (estimate.reason == _CODE["constant"]) & (half > 0)
+    lifted = (estimate.reason == _CODE["constant"]) & (half > 0) & declared
     if estimate.spread is not None:
-        lifted |= (estimate.reason == _CODE["two"]) & (estimate.spread <= 2 * half * (1 + 1e-9))
+        lifted |= (estimate.reason == _CODE["two"]) & (estimate.spread <= 2 * half * (1 + 1e-9)) & declared
     # a constant's interval starts from its value
     low = np.where(lifted & np.isnan(estimate.low), estimate.value, estimate.low)
     high = np.where(lifted & np.isnan(estimate.high), estimate.value, estimate.high)
@@ -255,6 +256,12 @@ def register(kind: Kind) -> Kind:
 
 
 def estimate(options: Options, *numbers: Numbers, resolution: ArrayLike = 0.0) -> Estimate:
-    """The estimate of these numbers, its interval no narrower than the resolution. See Kind.takes for what is handed."""
+    """The estimate of these numbers, its interval no narrower than the resolution. See Kind.takes for what is handed.
+
+    resolution: scalar or (D,), how far the statistic moves when its operands move by half of their declared resolution.
+    """
     kind = KINDS[options.kind]
-    return replace(with_resolution(kind.estimate(options, *numbers), resolution), words=kind.words(options))
+    found = with_resolution(kind.estimate(options, *numbers), resolution)
+    if kind.takes in ("seeds", "jackknife"):  # a difference of equal operands is known to their rounding, no closer
+        found = with_resolution(found, np.maximum(found.resolution, ROUNDING * np.asarray(numbers[0].size)), False)
+    return replace(found, words=kind.words(options))
