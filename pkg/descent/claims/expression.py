@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from descent.claims.table import CENSORED, OK, UNDEFINED, Cells
+from descent.claims.table import CENSORED, OK, Cells, settle
 from descent.errors import listed, nearest
 
 ELEMENTWISE: dict[str, Callable] = {
@@ -228,14 +228,6 @@ def _vector(node: ast.AST, vectors: Collection[str]) -> bool:
     return any(_vector(child, vectors) for child in ast.iter_child_nodes(node))
 
 
-def settle(cells: Cells) -> Cells:
-    """Numbers that are not finite without a reason become undefined; censored ones keep an infinity, never a NaN."""
-    value, rank = cells.value, cells.rank.copy()
-    rank[(rank == OK) & ~np.isfinite(value)] = UNDEFINED
-    rank[(rank == CENSORED) & np.isnan(value)] = UNDEFINED
-    return Cells(np.where(rank >= UNDEFINED, np.nan, value), rank)
-
-
 def _join(function: Callable, left: Cells, right: Cells) -> Cells:
     return Cells(np.asarray(function(left.value, right.value), float), np.maximum(left.rank, right.rank))
 
@@ -274,7 +266,7 @@ def _fit(name: str, x: Cells, y: Cells) -> Cells:
     sxx, syy, sxy = (a * a).sum(-1, keepdims=True), (b * b).sum(-1, keepdims=True), (a * b).sum(-1, keepdims=True)
     value = {"slope": sxy / sxx, "r2": sxy**2 / (sxx * syy), "spearman": sxy / np.sqrt(sxx * syy)}[name]
     if name == "spearman":  # an order is known once censored numbers are ordered last
-        rank = np.where(rank == CENSORED, OK, rank).astype(np.int8)
+        rank = np.where(rank == CENSORED, OK, rank).astype(np.uint8)
     return Cells(value, rank)
 
 
@@ -322,7 +314,7 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 def _grid(name: str, grid: np.ndarray) -> Cells:
     try:
-        return Cells(np.asarray(grid, float), np.zeros(len(grid), np.int8))
+        return Cells(np.asarray(grid, float), np.zeros(len(grid), np.uint8))
     except (TypeError, ValueError):
         raise ExpressionError(f"the axis `{name}` holds words ({', '.join(map(str, grid))}), not numbers") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import itertools
 import re
@@ -9,17 +10,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from descent import declare, settings
-from descent.claims.model import parse_claims
-from descent.claims.references import reference_faults
 from descent.config.model import SCALES, ExperimentConfig, PaperConfig, ScaleConfig, StudyConfig
 from descent.config.read import read_paper, registered
 from descent.data.cards import stand_in
 from descent.data.presence import present
 from descent.errors import ConfigError, DataError, listed, nearest
 from descent.job import Job, Variant
+
+if TYPE_CHECKING:
+    from descent.claims.read.names import Names
 
 FIRST_SEED = {"verdict": 1000, "dev": 500, "tuning": 200}
 MEASURED = ("step_cpu_seconds", "step_wall_seconds")  # what every `bench` job records
@@ -100,30 +102,19 @@ class _Planner:
             self._experiment(name, self.paper.experiments[name])
 
     def _claims(self) -> None:
-        """Parse the claims, and find the names in them that nothing has, before any record is made."""
+        """Parse the claims, and find the names in them that nothing has, before any record is made.
+
+        On a machine with the training packages alone the claims are not looked at: nothing there reads them.
+        """
+        if importlib.util.find_spec("pydantic") is None:
+            return
+        from descent.claims import parse_claims, reference_faults
+
         try:
             claims = parse_claims(self.paper.claims, where=self.where)
+            self.faults += reference_faults(claims, claim_names(self.paper, self.room), self.where)
         except ConfigError as error:
             self.faults += error.faults
-            return
-        experiments = {}
-        for name, experiment in self.paper.experiments.items():
-            source = self.paper.experiments.get(experiment.select.of) if experiment.select else experiment
-            vary = [source.vary, *(scale.vary for scale in source.scales.values())] if source else []
-            axes = (
-                {
-                    axis: list(dict.fromkeys(v for each in vary for v in _flat(each.get(axis, ()))))
-                    for axis in source.vary
-                }
-                if source
-                else {}
-            )
-            experiments[name] = {
-                "methods": source.methods if source else [],
-                "axes": {a: [*v, None] for a, v in axes.items()},
-            }
-        metrics = [*self.room.metrics, *MEASURED]
-        self.faults += reference_faults(claims, experiments, metrics, self.where)
 
     def _depends_on(self, name: str, experiment: ExperimentConfig) -> list[str]:
         known = self.paper.experiments
@@ -376,6 +367,33 @@ class _Planner:
 
     def _lost(self, experiment: str, method: str | None, setting: Mapping[str, Any], reason: str) -> None:
         self.missing.append(Missing(self.paper.paper, experiment, method, dict(setting), reason))
+
+
+def claim_names(paper: PaperConfig, room: declare.Room) -> Names:
+    """What the claims of a paper may name."""
+    from descent.claims.read.names import ExperimentNames, Names
+
+    experiments = {}
+    for name, experiment in paper.experiments.items():
+        source = paper.experiments.get(experiment.select.of) if experiment.select else experiment
+        vary = [source.vary, *(scale.vary for scale in source.scales.values())] if source else []
+        axes = {axis: [*dict.fromkeys(v for each in vary for v in _flat(each.get(axis, ()))), None]
+                for axis in (source.vary if source else ())}  # fmt: skip
+        experiments[name] = ExperimentNames(source.methods if source else [], axes)
+    return Names(experiments, [*room.metrics, *MEASURED], figure_names(paper.package or f"descent.papers.{paper.paper}"))
+
+
+def figure_names(package: str) -> list[str] | None:
+    """The figures that a room draws, read off its source: importing it would bring matplotlib. None where it has none."""
+    spec = importlib.util.find_spec(f"{package}.figures")
+    if spec is None or spec.origin is None:
+        return None
+    for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        if any(isinstance(t, ast.Name) and t.id == "FIGURES" for t in targets) and isinstance(node.value, ast.Dict):
+            keys = [key.value for key in node.value.keys if isinstance(key, ast.Constant)]
+            return keys if len(keys) == len(node.value.keys) else None
+    return None
 
 
 def _settings(method: str, axes: Sequence[str], vary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -1,17 +1,5 @@
-"""Estimates: one number, one interval, from one number a seed.
+"""Estimates: one number, one interval, from one number a seed, for many simulated worlds at once.
 
-`base` holds what all kinds share and the registry `KINDS`; `kinds` fills it. `former` is the first edition's.
+`base` holds what all kinds share and the registry `KINDS`; `kinds` imports every module that fills it: `means` (t,
+jackknife, tolerance), `counting` (median, quantile, bench, share, sign), `rank` (wilcoxon, ks), `audits` (audit, exact).
 """
-
-from descent.claims.estimate.former import (  # the first edition's engine reads these; they go with it
-    Estimate,
-    counted,
-    finite,
-    generator,
-    quantity,
-    spoilt,
-    too_few,
-    withheld,
-)
-
-__all__ = ["Estimate", "counted", "finite", "generator", "quantity", "spoilt", "too_few", "withheld"]

@@ -44,9 +44,13 @@ class Numbers:
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or self.values.shape != self.status.shape:
-            raise ValueError(
-                f"numbers are (draws, seeds) with a status each, got {self.values.shape}, {self.status.shape}"
-            )
+            shapes = f"{self.values.shape}, {self.status.shape}"
+            raise ValueError(f"numbers are (draws, seeds) with a status each, got {shapes}")
+        if not self.values.shape[1]:  # no column at all: one that is missing
+            lone = np.full((self.values.shape[0], 1), np.nan)
+            object.__setattr__(self, "values", lone)
+            object.__setattr__(self, "status", np.full(lone.shape, MISSING, np.uint8))
+            object.__setattr__(self, "planned", max(self.planned, 1))
 
     @classmethod
     def ok(cls, values: ArrayLike, planned: int | None = None, **more: Any) -> Numbers:
@@ -72,10 +76,10 @@ class Numbers:
 REASONS: dict[str, str] = {
     "": "",
     "missing": "{missing} of {planned} {noun}s {missing:have|has} no number",
-    "few": "{n} {noun}s are too few: this estimate decides nothing below {least}",
+    "few": "{n} {noun}{n:s are| is} too few: this estimate decides nothing below {least}",
     "diverged": "{diverged} of {planned} {noun}s diverged, so they have no mean; a median or a share takes them",
     "censored": "{censored} of {planned} {noun}s never reached the level, so they have no mean; a median or a share takes them",
-    "undefined": "{undefined} of {planned} {noun}s have no defined value",
+    "undefined": "{undefined} of {planned} {noun}s {undefined:have|has} no defined value",
     "positive": "the log scale needs positive numbers, and a {noun} has none; estimate a difference",
     "constant": "all {noun}s have the same number, so nothing is known of how it varies; declare its resolution, or "
                 "that it is exact",
@@ -131,7 +135,7 @@ class Estimate:
         """Why this draw decides nothing, without a full stop; "" where it may decide."""
         text = list(REASONS.values())[int(self.reason[draw])]
         counts = {name: _Count(count[draw]) for name, count in self.counts.items()}
-        return text.format(n=int(self.n[draw]), planned=self.planned, noun=self.noun, least=self.least, **counts)
+        return text.format(n=_Count(self.n[draw]), planned=self.planned, noun=self.noun, least=self.least, **counts)
 
     def p(self, criterion: Any, side: Side) -> NDArray[np.float64]:
         """(D,) p-values against the opposite: the chance of such numbers, were the quantity not on that side.

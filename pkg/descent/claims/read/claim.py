@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from descent.claims.estimate.base import KINDS, Kind
+from descent.claims.estimate.base import Kind
 from descent.claims.expression import Expression
 from descent.claims.read.checks import All, Any_, AtLeast, Comparison, Not
 from descent.claims.read.estimators import judged_as
@@ -44,7 +44,7 @@ class Quantity:
     @property
     def kind(self) -> Kind:
         """The kind of its estimator."""
-        return KINDS[judged_as(self.model.estimator)[0]]
+        return judged_as(self.model.estimator)[0]
 
     @property
     def identity(self) -> bool:
@@ -119,21 +119,22 @@ def signs(rule: Any, positive: bool) -> list[tuple[str, bool]]:
     return [pair for part in parts(rule) for pair in signs(part, positive)]
 
 
+def held(rule: All | Any_ | AtLeast) -> Any:
+    """What a counting word counts, as it is written: one rule, or a list of them."""
+    return rule.all if isinstance(rule, All) else rule.any if isinstance(rule, Any_) else rule.of
+
+
 def parts(rule: All | Any_ | AtLeast) -> list[Any]:
-    """What a counting word counts."""
-    inside = {All: "all", Any_: "any", AtLeast: "of"}[type(rule)]
-    value = getattr(rule, inside)
+    """What a counting word counts, as a list."""
+    value = held(rule)
     return value if isinstance(value, list) else [value]
+
+
+def level_of(how: Crossing) -> Expression:
+    """The level that a crossing looks for. Raises ExpressionError."""
+    return Expression(how.first_below if how.first_below is not None else how.first_above)
 
 
 def levels(estimate: Estimate) -> dict[str, Expression]:
     """operand -> the level that its crossing looks for. Raises ExpressionError."""
-    found = {}
-    for name, operand in estimate.operands.items():
-        if isinstance(operand.read, Crossing):
-            level = operand.read.first_below if operand.read.first_below is not None else operand.read.first_above
-            found[name] = Expression(level)
-    return found
-
-
-
+    return {name: level_of(o.read) for name, o in estimate.operands.items() if isinstance(o.read, Crossing)}

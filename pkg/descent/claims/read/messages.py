@@ -123,7 +123,9 @@ def _keys(holder: Any) -> list[str]:
                 names = [f.alias or name for name, f in kind.model_fields.items()]
                 found.append((sum(key in names for key in holder), names))
     if "kind" in holder:
-        known = KINDS.get(str(holder["kind"]))
-        return list(known.options.model_fields) if known else []
+        from descent.claims.read.estimators import MODELS
+
+        known = MODELS.get(str(holder["kind"]))
+        return list(known.model_fields) if known else []
     best = max(found, key=lambda pair: (pair[0], -len(pair[1])))
     return best[1] if best[0] else []

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from descent.claims.read.checks import All, Any_, AtLeast, ByP, Check, Comparison, Not
-from descent.claims.read.claim import Quantity, TypedClaim, chosen, parts, signs
+from descent.claims.read.checks import AtLeast, ByP, Check, Comparison, Not
+from descent.claims.read.claim import Quantity, TypedClaim, chosen, held, parts, signs
 from descent.claims.read.model import Against
 from descent.errors import nearest
 
@@ -198,7 +198,7 @@ def _rule(path: str, rule: Any, claim: TypedClaim) -> Iterator[Fault]:
     if not inner:
         yield path, "counts nothing; name a check"
     if each is not None:
-        if isinstance(_held(rule), list):
+        if isinstance(held(rule), list):
             yield f"{path}.each", "needs one rule instead of a list, asked for every value of the axis"
         axes = [{axis for q in claim.quantities.get(m.checks[n].estimate, ()) for axis in q.where}
                 for n, _ in signs(rule, True) if n in m.checks]  # fmt: skip
@@ -207,11 +207,7 @@ def _rule(path: str, rule: Any, claim: TypedClaim) -> Iterator[Fault]:
     elif isinstance(rule, AtLeast) and isinstance(rule.of, list) and rule.at_least > len(rule.of):
         yield f"{path}.at_least", f"asks for {rule.at_least} of {len(rule.of)}"
     for i, part in enumerate(inner):
-        yield from _rule(f"{path}.{i}" if isinstance(_held(rule), list) else path, part, claim)
-
-
-def _held(rule: All | Any_ | AtLeast) -> Any:
-    return rule.all if isinstance(rule, All) else rule.any if isinstance(rule, Any_) else rule.of
+        yield from _rule(f"{path}.{i}" if isinstance(held(rule), list) else path, part, claim)
 
 
 def _headline(claim: TypedClaim) -> Iterator[Fault]:
