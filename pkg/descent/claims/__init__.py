@@ -4,7 +4,7 @@ read: YAML -> typed claims. operands: records -> one number a seed. estimate: nu
 decide: criteria, families, rules, verdict. judge: all of it for one paper; world: the same for drawn records.
 """
 
-from descent.lazy import exports
+from descent.core.public import exports
 
 __getattr__, __dir__, __all__ = exports(
     __name__,

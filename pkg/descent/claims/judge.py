@@ -18,7 +18,7 @@ from descent.claims.read.claim import TypedClaim
 from descent.claims.read.parse import parse_claims
 from descent.claims.results import ClaimResult
 from descent.claims.telling import result
-from descent.errors import ConfigError
+from descent.core.errors import ConfigError
 
 
 def judge(

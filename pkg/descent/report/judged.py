@@ -16,8 +16,8 @@ from descent.claims.operands.planned import Cell, Lost, MetricInfo, Planned
 from descent.claims.operands.rows import NOT_AXES
 from descent.claims.results import ClaimResult
 from descent.config.model import StudyConfig
-from descent.files import write_json, write_text
-from descent.results import Results
+from descent.core.files import write_json, write_text
+from descent.results.stored import Results
 
 VERDICTS_FILE, COST_FILE = "verdicts.json", "cost.csv"
 COST_COLUMNS = (

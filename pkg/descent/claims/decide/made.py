@@ -11,7 +11,7 @@ from descent.claims.estimate.base import Estimate, estimate
 from descent.claims.operands.source import LostCells, Source
 from descent.claims.operands.statistic import Sample, samples
 from descent.claims.read.claim import Quantity, TypedClaim
-from descent.errors import ConfigError
+from descent.core.errors import ConfigError
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from descent.claims.operands.reading import NAN, Number, Series
 from descent.claims.operands.source import Key
 from descent.claims.read.operands import Operand
 from descent.claims.table import CENSORED, OK, RANKS, UNDEFINED
-from descent.errors import ConfigError, nearest
+from descent.core.errors import ConfigError, nearest
 
 NOT_AXES = ("paper", "experiment", "seed", "step", "metric", "value", "status")
 

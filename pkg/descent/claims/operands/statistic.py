@@ -14,7 +14,7 @@ from descent.claims.operands.source import Key, Source, Table
 from descent.claims.read.claim import Quantity
 from descent.claims.read.sense import AUDIT_OPERANDS
 from descent.claims.table import CENSORED, DIVERGED, MISSING, OK, Cells, settle
-from descent.errors import ConfigError
+from descent.core.errors import ConfigError
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from descent.claims.estimate.base import KINDS, Options
 from descent.claims.read import checks, model, operands
-from descent.errors import listed, nearest
+from descent.core.errors import listed, nearest
 
 # Words of the first edition, and what says it now.
 GONE = {

@@ -9,7 +9,7 @@ from typing import Any
 from descent.claims.operands.planned import same
 from descent.claims.read.claim import TypedClaim
 from descent.claims.read.operands import Crossing, Operand, Window
-from descent.errors import nearest
+from descent.core.errors import nearest
 
 
 @dataclass(frozen=True)

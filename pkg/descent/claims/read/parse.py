@@ -13,7 +13,7 @@ from descent.claims.read.expand import combinations, filled, unfilled
 from descent.claims.read.messages import sentences
 from descent.claims.read.model import Claim, Estimate
 from descent.claims.read.sense import faults_of_claim, faults_of_quantity
-from descent.errors import ConfigError
+from descent.core.errors import ConfigError
 
 
 def parse_claims(mapping: Any, where: str = "config/papers/x.yaml") -> dict[str, TypedClaim]:

@@ -8,7 +8,7 @@ from typing import Any
 from descent.claims.read.checks import AtLeast, ByP, Check, Comparison, Not
 from descent.claims.read.claim import Quantity, TypedClaim, chosen, held, parts, signs
 from descent.claims.read.model import Against
-from descent.errors import nearest
+from descent.core.errors import nearest
 
 AUDIT_OPERANDS = {"one_run": ("correct", "guesses", "canaries"), "rates": ("true_positives", "positives", "false_positives", "negatives")}
 Fault = tuple[str, str]  # key path below the claim, what is wrong with it
