@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from descent.claims.estimate import kinds  # noqa: F401
@@ -21,6 +21,7 @@ SEEDS = [
 ]  # fmt: skip
 CENTRES = [T(), Tolerance(quantile=0.5), Median(), Wilcoxon()]
 ids = str
+FEW_EXAMPLES = settings(max_examples=20, deadline=None)  # of every kind
 
 
 WIDTH = st.integers(1, 24)
@@ -42,6 +43,7 @@ def numbers(draw, width=WIDTH):
 
 
 @pytest.mark.parametrize("options", SEEDS, ids=ids)
+@FEW_EXAMPLES
 @given(numbers())
 def test_whatever_is_recorded_gives_an_estimate_or_a_sentence(options, found):
     got = estimate(options, found, resolution=0.0)
@@ -63,6 +65,7 @@ def test_whatever_is_recorded_gives_an_estimate_or_a_sentence(options, found):
 
 
 @pytest.mark.parametrize("options", SEEDS, ids=ids)
+@FEW_EXAMPLES
 @given(numbers(), st.randoms(use_true_random=False))
 def test_how_seeds_are_called_changes_no_byte(options, found, random):
     first = 1 if options.kind == "jackknife" else 0
@@ -78,6 +81,7 @@ def test_how_seeds_are_called_changes_no_byte(options, found, random):
 
 
 @pytest.mark.parametrize("options", SEEDS, ids=ids)
+@FEW_EXAMPLES
 @given(numbers())
 def test_a_draw_does_not_see_the_others(options, found):
     together = estimate(options, found)
@@ -91,6 +95,7 @@ FEW = st.lists(st.floats(-100, 100).filter(lambda v: v == 0 or abs(v) > 1e-6), m
 
 
 @pytest.mark.parametrize("options", CENTRES, ids=ids)
+@FEW_EXAMPLES
 @given(FEW, st.floats(-50, 50), st.floats(0.01, 100))
 def test_signs_and_scales_carry_over(options, values, shift, scale):
     values = np.array(values)
@@ -107,6 +112,7 @@ def test_signs_and_scales_carry_over(options, values, shift, scale):
 
 
 @pytest.mark.parametrize("options", [o for o in SEEDS if o.kind not in ("exact", "bench")], ids=ids)
+@FEW_EXAMPLES
 @given(numbers(st.integers(6, 16)), st.floats(-2, 2), st.floats(0, 1))
 def test_a_harder_criterion_is_never_easier(options, found, criterion, more):
     got = estimate(options, found)
@@ -119,6 +125,7 @@ def test_a_harder_criterion_is_never_easier(options, found, criterion, more):
 
 
 @pytest.mark.parametrize("options", [T(), Median(), Wilcoxon(), Tolerance(), Share(above=0.2), Sign()], ids=ids)
+@FEW_EXAMPLES
 @given(numbers(st.integers(6, 16)), st.integers(0, 15))
 def test_losing_a_seed_never_decides_anything(options, found, at):
     status, values = found.status.copy(), found.values.copy()
@@ -130,6 +137,7 @@ def test_losing_a_seed_never_decides_anything(options, found, at):
 
 
 @pytest.mark.parametrize("options", SEEDS, ids=ids)
+@FEW_EXAMPLES
 @given(numbers(), st.floats(0, 3))
 def test_no_interval_is_narrower_than_the_resolution(options, found, half):
     got, plain = estimate(options, found, resolution=half), estimate(options, found)

@@ -218,7 +218,8 @@ class Kind:
 
     options: its typed options. takes: what `estimate` is handed: `seeds` one Numbers; `jackknife` one Numbers of n + 1
     columns (all seeds, then each left out); `two` two Numbers; `counts` right, guesses, canaries. data: for every kind
-    of data the least n at which its simulated coverage is 90 % or more, None where it never is (docs/error-rates.md).
+    of data the least n at which its simulated coverage is 90 % or more, None where it never is (docs/error-rates.md);
+    empty where no seeds are counted.
     unit: what is counted. decides: interval and p, or p alone, or the exact value. words: the estimator in words.
     """
 
@@ -235,6 +236,8 @@ class Kind:
 
     def least_for(self, options: Options, data: str) -> int | None:
         """The least n at which this estimator may decide on such data; None: never."""
+        if not self.data:  # no seeds are counted
+            return self.least(options)
         held = self.data.get(data)
         return None if held is None else max(held, self.least(options))
 
