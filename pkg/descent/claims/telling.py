@@ -23,11 +23,12 @@ from descent.claims.words import bounds, number
 def result(slug: str, scale: str, judged: Judged) -> ClaimResult:
     """The ClaimResult of the first draw."""
     claim, model = judged.claim, judged.claim.model
-    checks = tuple(_check(one, judged) for one in judged.looks)
-    head = _headline(judged, checks)
+    looked = tuple(_check(one, judged) for one in judged.looks)
+    head = _headline(judged, looked)
+    checks = (*looked, *_unlooked(judged))
     return ClaimResult(
         paper=slug, claim=claim.name, origin=model.origin, verdict=judged.word(), statement=model.statement, scale=scale,
-        reason=_reason(judged, head, checks), headline=head, checks=checks,
+        reason=_reason(judged, head, looked), headline=head, checks=checks,
         estimates=tuple(_estimate(made, part) for mades in judged.made.values() for made in mades for part in made.parts or (None,)),
         rules=_rules(judged), scope=_scope(judged), provisional=model.provisional, tag=model.tag, source=model.source,
         paper_value=model.paper_value, figure=model.figure, note=model.note, experiments=claim.experiments(),
@@ -218,20 +219,27 @@ def _headline(judged: Judged, checks: Sequence[CheckResult]) -> CheckResult | No
     """The worst instance of the headline check; of a claim that is only reported, the first of its estimate."""
     model = judged.claim.model
     if model.origin == "report-only":
-        own = [c for c, one in zip(checks, judged.looks, strict=True) if one.item.estimate == model.headline and not one.lost]
+        own = [c for c, one in zip(checks, judged.looks, strict=True) if one.item.estimate in model.headlines and not one.lost]
         if own:
             return own[0]
-        made = next((m for m in judged.made.get(model.headline, ()) if m.parts), None)
-        return _reported(made, judged) if made is not None else None
+        made = next((m for name in model.headlines for m in judged.made.get(name, ()) if m.parts), None)
+        return _reported(made, judged, 0) if made is not None else None
     order = {"against": 0, "open": 1, "for": 2, SMOKE: 3, "not run": 4, "untested": 5}
-    pairs = [(one, c) for one, c in zip(judged.looks, checks, strict=True) if one.kind == "check" and one.name == model.headline]
+    pairs = [(one, c) for one, c in zip(judged.looks, checks, strict=True) if one.kind == "check" and one.name in model.headlines]
     if not pairs:
         return None
     return min(pairs, key=lambda p: (order[p[1].outcome], margin(p[0], _worst(p[0])) if p[0].made.parts else 0.0))[1]
 
 
-def _reported(made: Made, judged: Judged) -> CheckResult:
-    e = _estimate(made, made.parts[0])
+def _unlooked(judged: Judged) -> list[CheckResult]:
+    """Estimates that nothing looks at: numbers that are only reported."""
+    names = {one.item.estimate for one in judged.looks}
+    own = [made for name, mades in judged.made.items() if name not in names for made in mades if made.parts]
+    return [_reported(made, judged, i) for made in own for i in range(len(made.parts))]
+
+
+def _reported(made: Made, judged: Judged, part: int) -> CheckResult:
+    e = _estimate(made, made.parts[part])
     return CheckResult(
         check=made.quantity.name, instance=made.quantity.label, where=dict(made.quantity.where), role="reported",
         outcome=SMOKE if judged.state == SMOKE else "reported", effect="none", reason=e.why, estimate_id=e.id, quantity=e.quantity,
@@ -326,7 +334,8 @@ def rule_words(rule: Any) -> str:
     if isinstance(inside, str):
         return f"{inside} at {count} instance{'s' if isinstance(rule, AtLeast) and rule.at_least > 1 else ''}"
     if not isinstance(inside, list):
-        return rule_words(inside)
+        many = isinstance(inside, Not) and isinstance(inside.not_, str)
+        return f"{rule_words(inside)} at {count} instance{'s' if count[:2] == 'at' and rule.at_least > 1 else ''}" if many else rule_words(inside)
     said = [f"({text})" if (" and " in text or " or " in text) and len(inside) > 1 else text for text in map(rule_words, inside)]
     if isinstance(rule, AtLeast):
         return f"at least {rule.at_least} of: {', '.join(said)}"

@@ -14,6 +14,7 @@ from descent.claims.decide.made import Made, Part
 from descent.claims.estimate.holm import holm
 from descent.claims.read.checks import ByP, Comparison
 from descent.claims.read.claim import TypedClaim, chosen
+from descent.claims.read.expand import filled
 
 AUDITS = "audits"
 
@@ -97,7 +98,9 @@ def _families(looks: list[Look]) -> None:
         if decider is None:
             continue
         audit = one.word in ("more_than", "no_more_than")
-        own = decider.family or (AUDITS if audit and one.kind in ("check", "control") else one.name)
+        own = str(filled(decider.family, one.where)) if decider.family else (
+            AUDITS if audit and one.kind in ("check", "control") else one.name
+        )
         one.family = own if one.kind in ("check", "control") else f"{one.kind} {own}"
         word, value = one.criterion()
         for i, part in enumerate(one.made.parts):

@@ -64,11 +64,11 @@ def make(claim: TypedClaim, source: Source, where: str) -> dict[str, list[Made]]
 
 def _part(quantity: Quantity, sample: Sample) -> Part:
     made = estimate(quantity.options, *sample.numbers, resolution=sample.half)
-    least = quantity.kind.least_for(quantity.options, quantity.model.data)
-    few = least is None or (made.n < least).all()
-    if few and made.decidable.any() and quantity.kind.decides != "exact":
-        unit = made.noun
-        unfit = (f"{int(made.n.max(initial=0))} {unit}s are too few for this estimator on {quantity.model.data} data: "
-                 f"its interval covers 90 % from {least} on")  # fmt: skip
-        return Part(sample.label, sample, replace(made, reason=np.maximum(made.reason, 1)), unfit)
+    if quantity.kind.data and made.decidable.any():
+        least = quantity.kind.least_for(quantity.options, quantity.model.data)
+        if least is None or (made.n < least).all():
+            held = f"from {least} on" if least is not None else "at no number of them"
+            unfit = (f"{int(made.n.max(initial=0))} {made.noun}s are too few for this estimator on {quantity.model.data} data: its "
+                     f"interval covers 90 % {held}")  # fmt: skip
+            return Part(sample.label, sample, replace(made, reason=np.maximum(made.reason, 1)), unfit)
     return Part(sample.label, sample, made)

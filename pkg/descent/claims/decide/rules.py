@@ -59,6 +59,8 @@ def _value(rule: Any, scope: _Scope) -> Outcome | None:
         counted = [_value(inner, scope.fix(rule.each, v)) for v in scope.values(rule.each, inner)]
     elif isinstance(held(rule), str):
         counted = scope.outcomes(held(rule))  # a check alone stands for its instances
+    elif isinstance(held(rule), Not) and isinstance(held(rule).not_, str):
+        counted = [-outcome for outcome in scope.outcomes(held(rule).not_)]
     else:
         counted = [_value(part, scope) for part in parts(rule)]
     counted = [outcome for outcome in counted if outcome is not None]

@@ -46,7 +46,7 @@ class Judged:
     @property
     def headline(self) -> list[Look]:
         """The instances of the headline check."""
-        return [one for one in self.looks if one.kind == "check" and one.name == self.claim.model.headline]
+        return [one for one in self.looks if one.kind == "check" and one.name in self.claim.model.headlines]
 
     def word(self, draw: int = 0) -> str:
         """The verdict of one draw."""
@@ -64,8 +64,9 @@ def judge_claim(claim: TypedClaim, source: Source, scale: str, where: str) -> Ju
     if scale == SMOKE:
         return Judged(claim, made, looks, None, SMOKE, "a smoke run walks the code, it decides nothing")
     if model.origin == "report-only":
-        lost = [one.lost for one in made[model.headline] if one.lost]
-        if len(lost) == len(made[model.headline]):
+        own = [one for name in model.headlines for one in made[name]]
+        lost = [one.lost for one in own if one.lost]
+        if len(lost) == len(own):
             return Judged(claim, made, looks, None, "not run", "; ".join(dict.fromkeys(lost)))
         return Judged(claim, made, looks, None, "reported")
     return _verdict(claim, made, looks, draws)

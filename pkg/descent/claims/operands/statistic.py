@@ -37,7 +37,7 @@ def samples(quantity: Quantity, source: Source) -> list[Sample]:
     tables = _tables(quantity, source)
     takes = quantity.kind.takes
     if takes in ("two", "counts"):
-        names = list(tables) if takes == "two" else AUDIT_OPERANDS[getattr(quantity.model.estimator, "game", "one_run")]
+        names = list(tables) if takes == "two" else AUDIT_OPERANDS[quantity.kind.name]
         numbers = tuple(_plain(tables[name]) for name in names)
         counts = {status: np.sum([n.counts[status] for n in numbers], axis=0) for status in STATUS}
         return [Sample("", numbers, np.zeros(source.draws), counts, _why(tables))]

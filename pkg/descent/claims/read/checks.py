@@ -90,14 +90,14 @@ class Not(Strict):
 class All(Strict):
     """Every part."""
 
-    all: Rule | list[Rule] = doc("A list of rules, or one: the name of a check stands for its instances.")
+    all: Rule | list[Rule] = doc("A list of rules, or one: a check (or `{not: check}`) then stands for its instances.")
     each: str | None = doc("Ask it for every value of this axis of `over` instead; then `all` holds one rule.", default=None)
 
 
 class Any_(Strict):
     """At least one part."""
 
-    any: Rule | list[Rule] = doc("A list of rules, or one: the name of a check stands for its instances.")
+    any: Rule | list[Rule] = doc("A list of rules, or one: a check (or `{not: check}`) then stands for its instances.")
     each: str | None = doc("Ask it for some value of this axis of `over` instead; then `any` holds one rule.", default=None)
 
 
@@ -105,7 +105,7 @@ class AtLeast(Strict):
     """At least k parts."""
 
     at_least: int = doc("How many.", gt=0)
-    of: Rule | list[Rule] = doc("A list of rules, or one: the name of a check stands for its instances.")
+    of: Rule | list[Rule] = doc("A list of rules, or one: a check (or `{not: check}`) then stands for its instances.")
     each: str | None = doc("Count the values of this axis of `over` instead; then `of` holds one rule.", default=None)
 
 

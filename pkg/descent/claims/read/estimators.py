@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from descent.claims.estimate import kinds  # noqa: F401  (fills KINDS)
+from descent.claims.estimate import kinds, rates  # noqa: F401  (fill KINDS)
 from descent.claims.estimate.base import KINDS, Kind, Options
 
 

@@ -48,8 +48,11 @@ _TAGS = {"end", "step", "window", "crossing", "fit", "check", "all", "any", "at_
 
 def sentences(error: ValidationError, raw: Any, where: str, path: str) -> Iterator[str]:
     """One sentence for every fault in `raw`, the value at the key `path` of the file `where`."""
-    for fault in error.errors():
-        keys, holder = _located(fault["loc"], raw)
+    located = [(fault, *_located(fault["loc"], raw)) for fault in error.errors()]
+    for fault, keys, holder in located:
+        # Of a union the branch that does not fit at all says nothing where another one went further.
+        if fault["type"].endswith("_type") and any(k != keys and k[: len(keys)] == keys for _, k, _ in located):
+            continue
         yield f"{where}: {'.'.join([path, *map(str, keys)])} {_reason(fault, keys, holder)}"
 
 

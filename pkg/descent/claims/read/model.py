@@ -34,7 +34,7 @@ class Estimate(Strict):
         default=None,
     )
     operands: Operands = doc("The named operands.")
-    value: str | dict[Name, str] | None = doc(
+    value: str | dict[Text, str] | None = doc(
         "Arithmetic over the operands: + - * / **, log exp sqrt abs min max, over settings also mean, slope(x, y), spearman(x, y), "
         "half(x, y). A mapping label -> arithmetic with `contrast`. By default the only operand.",
         default=None,
@@ -64,7 +64,9 @@ class Claim(Strict):
     )
     source: str | None = doc("Where it stands.", default=None)
     origin: Literal["paper", "ours", "report-only"] = doc("ours is never counted as the paper's; report-only has no verdict.", default="paper")
-    headline: str = doc("The check whose numbers stand for the claim (its worst instance is shown); report-only: the estimate.")
+    headline: str | Annotated[list[str], Field(min_length=1)] = doc(
+        "The check (or checks) whose worst instance stands for the claim; of a report-only claim the estimate."
+    )
     paper_value: str | None = doc("The paper's own number, in words.", default=None)
     figure: str | None = doc("The figure that shows it.", default=None)
     note: str | None = doc("How thresholds came about, and what a reader should know.", default=None)
@@ -77,6 +79,11 @@ class Claim(Strict):
     comparisons: dict[Name, Comparison] = doc("Contrasts to other settings: shown, deciding nothing.", default_factory=dict)
     alternatives: dict[Name, Alternative] = doc("Other defensible analyses: judged and listed, deciding nothing.", default_factory=dict)
     rules: Rules | None = doc("reproduced, partly, not_reproduced; none for report-only.", default=None)
+
+    @property
+    def headlines(self) -> list[str]:
+        """The names of the headline."""
+        return self.headline if isinstance(self.headline, list) else [self.headline]
 
     @model_validator(mode="after")
     def _verdict(self) -> Claim:

@@ -10,7 +10,7 @@ from descent.claims.read.claim import Quantity, TypedClaim, chosen, held, parts,
 from descent.claims.read.model import Against
 from descent.core.errors import nearest
 
-AUDIT_OPERANDS = {"one_run": ("correct", "guesses", "canaries"), "rates": ("true_positives", "positives", "false_positives", "negatives")}
+AUDIT_OPERANDS = {"audit": ("correct", "guesses", "canaries"), "rates": ("true_positives", "positives", "false_positives", "negatives")}
 Fault = tuple[str, str]  # key path below the claim, what is wrong with it
 
 
@@ -24,7 +24,7 @@ def faults_of_quantity(q: Quantity) -> Iterator[Fault]:
         if takes == "two" and len(model.operands) != 2:
             yield f"{path}.operands", f"must be two: {kind.name} compares two samples, got {len(model.operands)}"
         if takes == "counts":
-            names = AUDIT_OPERANDS[getattr(model.estimator, "game", "one_run")]
+            names = AUDIT_OPERANDS[kind.name]
             if set(model.operands) != set(names):
                 yield f"{path}.operands", f"must be {', '.join(names)}: an audit reads counts; got {', '.join(model.operands)}"
         if model.contrast is not None:
@@ -211,18 +211,23 @@ def _rule(path: str, rule: Any, claim: TypedClaim) -> Iterator[Fault]:
 
 
 def _headline(claim: TypedClaim) -> Iterator[Fault]:
-    m, name = claim.model, claim.model.headline
+    m = claim.model
     known = m.estimates if m.origin == "report-only" else m.checks
     what = "estimate" if m.origin == "report-only" else "check"
-    if name not in known:
-        yield "headline", f"names no {what}, got {name!r}{nearest(name, known)}; {what}s: {', '.join(known)}"
-        return
-    if what == "check":
-        alone = all(_identity(claim, check) for check in m.checks)
-        if _identity(claim, name) and not alone:
-            yield "headline", f"may not be `{name}`: an identity cannot come out otherwise; choose a check that could fail"
-        if claim.roles().get(name) == "against":
-            yield "headline", f"may not be `{name}`, which counts against the claim; choose one that supports it"
+    for name in m.headlines:
+        if name not in known:
+            yield "headline", f"names no {what}, got {name!r}{nearest(name, known)}; {what}s: {', '.join(known)}"
+        elif what == "check":
+            yield from _headline_check(claim, name)
+
+
+def _headline_check(claim: TypedClaim, name: str) -> Iterator[Fault]:
+    m = claim.model
+    alone = all(_identity(claim, check) for check in m.checks)
+    if _identity(claim, name) and not alone:
+        yield "headline", f"may not be `{name}`: an identity cannot come out otherwise; choose a check that could fail"
+    if claim.roles().get(name) == "against":
+        yield "headline", f"may not be `{name}`, which counts against the claim; choose one that supports it"
 
 
 def _absence(claim: TypedClaim) -> Iterator[Fault]:
