@@ -15,7 +15,7 @@ from descent.claims.decide.looked import Look
 from descent.claims.decide.made import Made, Part
 from descent.claims.decide.verdict import SMOKE, Judged
 from descent.claims.read.checks import All, AtLeast, Not
-from descent.claims.read.claim import held, parts
+from descent.claims.read.claim import held, parts, signs
 from descent.claims.results import CheckResult, ClaimResult, EstimateResult
 from descent.claims.words import bounds, number
 
@@ -275,7 +275,8 @@ def _reason(judged: Judged, head: CheckResult | None, checks: Sequence[CheckResu
     if judged.at_least is not None and judged.at_least[0]:
         said.insert(0, "at least partly")
     if judged.word() not in ("reproduced", "verified"):
-        open_ = [c for c in checks if c is not head and c.role == "for" and c.outcome in ("against", "open")]
+        asked = {name for name, _ in signs(judged.claim.model.rules.reproduced, True)}
+        open_ = [c for c in checks if c is not head and c.check in asked and c.outcome in ("against", "open")]
         said += [f"{_name(c)} is {_state(c)}: {c.reason}" for c in open_[:3]]
         if len(open_) > 3:
             said.append(f"and {len(open_) - 3} more checks are not decided for the claim")

@@ -31,8 +31,13 @@ def plain(word: str, value: Any, nothing: float) -> tuple[str, Any]:
 
 
 def by_interval(word: str, value: Any, estimate: Estimate) -> Outcome:
-    """Whether the criterion is true of the whole interval (1), of none of it (-1)."""
+    """Whether the criterion is true of the whole interval (1), of none of it (-1).
+
+    An exact value's interval is its rounding: it meets a bound that it equals up to that.
+    """
     low, high = estimate.low, estimate.high
+    if estimate.kind == "exact" and word in ("at_most", "at_least"):
+        low, high = (low, low) if word == "at_most" else (high, high)
     with np.errstate(invalid="ignore"):
         yes, no = {
             "below": lambda: (high < value, low >= value),

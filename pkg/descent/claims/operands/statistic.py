@@ -170,10 +170,15 @@ def _moved(quantity, cells: Mapping[str, Cells], tables, name: str, half: np.nda
         return np.zeros(draws)
     here = cut(_value(quantity, cells, tables)).value
     far = np.zeros_like(here)
-    for sign in (1, -1):
-        moved = {**cells, name: Cells(cells[name].value + sign * half, cells[name].rank)}
-        with np.errstate(invalid="ignore"):
-            far = np.fmax(far, np.abs(cut(_value(quantity, moved, tables)).value - here))
+    for c in range(half.shape[-1]):  # the settings of a vector are off each by itself
+        move = np.zeros_like(half)
+        move[..., c] = half[..., c]
+        one = np.zeros_like(here)
+        for sign in (1, -1):
+            moved = {**cells, name: Cells(cells[name].value + sign * move, cells[name].rank)}
+            with np.errstate(invalid="ignore"):
+                one = np.fmax(one, np.abs(cut(_value(quantity, moved, tables)).value - here))
+        far = far + one
     far = np.where(np.isfinite(far), far, np.nan)
     return np.nan_to_num(np.nanmean(far, axis=1)) if np.isfinite(far).any() else np.zeros(draws)
 
@@ -205,11 +210,13 @@ def _pooled(quantity: Quantity, tables: Mapping[str, Table], draws: int) -> Samp
     for name, table in tables.items():
         if table.half is None or not (table.half > 0).any():
             continue
-        far = np.zeros(draws)
-        for sign in (1, -1):
-            up = Table(table.keys, Cells(table.cells.value + sign * table.half, table.cells.rank), table.axes)
-            moved = _value(quantity, {**cells, name: pooled(up, seeds, pool, draws)}, tables).value[:, 0, 0]
-            far = np.fmax(far, np.abs(moved - value.value[:, 0, 0]))
-        half = half + np.nan_to_num(far)
+        for c in range(table.half.shape[-1]):
+            move, far = np.zeros_like(table.half), np.zeros(draws)
+            move[..., c] = table.half[..., c]
+            for sign in (1, -1):
+                up = Table(table.keys, Cells(table.cells.value + sign * move, table.cells.rank), table.axes)
+                moved = _value(quantity, {**cells, name: pooled(up, seeds, pool, draws)}, tables).value[:, 0, 0]
+                far = np.fmax(far, np.abs(moved - value.value[:, 0, 0]))
+            half = half + np.nan_to_num(far)
     counts = {name: (rank[:, 1:] == code).sum(axis=1) for code, name in enumerate(STATUS)}
     return Sample("", (numbers,), half, counts, _why(tables))
