@@ -136,7 +136,7 @@ def _order(options: Any, numbers: Numbers, share: float, diverged, least: int, p
             return stats.binom.cdf((low_at <= c).sum(axis=1), n, share)
         return stats.binom.sf((high_at < c).sum(axis=1) - 1, n, share)
 
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         spread = np.where(n > 0, np.nanmax(np.where(n[:, None] > 0, above, 0), axis=1) - below[:, 0], np.nan)
     low, high, value = (np.where(n > 0, x, np.nan) for x in (low, high, value))
     return Estimate(

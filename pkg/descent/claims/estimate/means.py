@@ -31,6 +31,7 @@ from descent.claims.estimate.base import (
 )
 
 Scale = Literal["linear", "log"]
+HUGE = 1e150  # beyond it a square is no number any more
 
 
 class Scaled(Options):
@@ -110,14 +111,14 @@ def sort(values: NDArray[np.float64], status: NDArray[np.uint8], size: Any, scal
     ok = status == OK
     x = np.where(ok, values, np.nan)
     positive = np.zeros(len(x), bool)
-    floor = np.broadcast_to(np.asarray(size, float), (len(x),))
+    floor = np.maximum(np.broadcast_to(np.asarray(size, float), (len(x),)), 1 / HUGE)
     if scale == "log":
         positive = (ok & ~(values > 0)).any(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
             x = np.where(x > 0, np.log(x), np.nan)
         floor = np.maximum(floor, 1.0)  # a ratio is known to rounding of 1
-    infinite = np.isinf(x).any(axis=1)
-    x = np.sort(np.where(np.isinf(x), np.nan, x), axis=1)
+    infinite = (np.abs(x) > HUGE).any(axis=1)
+    x = np.sort(np.where(np.abs(x) > HUGE, np.nan, x), axis=1)
     n = np.sum(~np.isnan(x), axis=1)
     largest = np.maximum(np.max(np.abs(np.nan_to_num(x)), axis=1, initial=0.0), floor)
     with np.errstate(invalid="ignore"):
@@ -160,7 +161,8 @@ def _finish(options: Scaled, numbers: Numbers, s: Sorted, level: float, value, l
         numbers.draws, *s.spoilt, ("missing", counts["missing"] > 0), ("few", s.n < LEAST_SEEDS),
         ("unbounded", np.isnan(value)), ("constant", constant), ("two", s.distinct == 2),
     )  # fmt: skip
-    spread = _back(options.scale, s.spread)[0] if options.scale == "linear" else value * np.expm1(s.spread)
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = s.spread if options.scale == "linear" else value * np.expm1(s.spread)
     return Estimate(
         options.kind, value, low, high, level, s.n, numbers.planned, counts, why, LEAST_SEEDS, numbers.noun,
         spread=spread, test=test,

@@ -16,7 +16,9 @@ class Rates(Options):
     """A lower bound on epsilon: log of the least true positive rate over the largest false positive rate."""
 
     kind: Literal["rates"] = "rates"
-    level: float = Field(0.95, gt=0.5, lt=1, description="Confidence of the lower bound; each rate's end errs with half.")
+    level: float = Field(
+        0.95, gt=0.5, lt=1, description="Confidence of the lower bound; each rate's end errs with half."
+    )
 
 
 def _bound(tp: NDArray, p: NDArray, fp: NDArray, n: NDArray, level: NDArray) -> NDArray[np.float64]:
@@ -54,7 +56,9 @@ def rates(options: Rates, *counts: Numbers) -> Estimate:
         return np.minimum(1.0, runs * np.where(use, high, 1.0).min(axis=1, initial=1.0))
 
     missing = sum(part.counts["missing"] for part in counts)
-    why = reasons(shape[0], ("missing", missing > 0), ("undefined", (~whole).any(axis=1)), ("audit", (~sane).any(axis=1)))
+    why = reasons(
+        shape[0], ("missing", missing > 0), ("undefined", (~whole).any(axis=1)), ("audit", (~sane).any(axis=1))
+    )
     none = ~use.all(axis=1)
     low = np.where(none, np.nan, np.where(use, bound, -np.inf).max(axis=1, initial=-np.inf))
     return Estimate(
