@@ -1,0 +1,184 @@
+"""Simulated claims: records of known truth through the judge, and how often it is wrong.
+
+Every case is a claim in the grammar of docs/claims.md whose criterion is the truth itself, so that "reproduced" and "not
+reproduced" are both wrong: the worst case for either. Draws lead, and the judge decides them all at once; the random
+numbers are keyed by the case and its n, so that every run gives the same numbers.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from descent.claims.decide.verdict import REPRODUCED, VERDICTS
+from descent.claims.error_rates.laws import Draw, Drawn
+from descent.claims.estimate.base import KINDS
+from descent.claims.judge import judge_source
+from descent.claims.operands.planned import Cell, MetricInfo, Planned
+from descent.claims.operands.source import Table
+from descent.claims.read.operands import Operand
+from descent.claims.table import CENSORED, DIVERGED, MISSING, OK, Cells
+
+N = (5, 8, 10, 20, 40)
+NOT_REPRODUCED = VERDICTS.index("not reproduced")
+LEAST_COVERAGE = 0.9
+CHUNK = 2000
+FIRST_SEED = 1000
+
+
+@dataclass(frozen=True)
+class World:
+    """A Source whose records are drawn: the judge reads it as it reads a paper's records."""
+
+    planned: Planned
+    draws: int
+    operands: Mapping[str, Drawn]
+    blocks: bool = False  # of one seed, instead of seeds
+
+    def table(self, operand: Operand, levels: Mapping[str, Table], rows: bool) -> Table:
+        """The operand's numbers, one column a planned seed."""
+        drawn = self.operands[operand.metric]
+        keys = tuple((FIRST_SEED, i) if self.blocks else (FIRST_SEED + i,) for i in range(drawn.value.shape[1]))
+        return Table(keys, Cells(drawn.value, drawn.status), dict(drawn.axes))
+
+    def frame(self, draw: int) -> pd.DataFrame:
+        """One draw as a job would have recorded it; a missing seed has no row."""
+        names = {OK: "ok", CENSORED: "censored", DIVERGED: "diverged"}
+        rows = []
+        for metric, drawn in self.operands.items():
+            for i, c in np.ndindex(drawn.value.shape[1:]):
+                if (code := int(drawn.status[draw, i, c])) != MISSING:
+                    rows.append({
+                        "paper": "simulated", "experiment": "s", "method": "m", **{a: v[c] for a, v in drawn.axes.items()},
+                        "seed": FIRST_SEED + (0 if self.blocks else i), "step": i if self.blocks else 0, "metric": metric, "value": drawn.value[draw, i, c],
+                        "status": names[code],
+                    })  # fmt: skip
+        return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One estimator on one law.
+
+    law: in words. draw(rng, D, n) -> operands. truth: of the quantity. estimator, value, scale, data: as the claim has
+    them. criterion(truth) -> the check's word and number; by default `above` the truth. p: level, where a p decides.
+    """
+
+    estimator: Mapping[str, Any]
+    law: str
+    draw: Draw
+    truth: float
+    data: str
+    value: Any = None
+    scale: str = "linear"
+    criterion: Callable[[float], Mapping[str, Any]] = lambda truth: {"above": truth}
+    p: float | None = None
+    note: str = ""
+    sizes: tuple[int, ...] = N
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    slow: int = 1
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages and what its random numbers are keyed by."""
+        return f"{self.label}, {self.law}"
+
+    @property
+    def label(self) -> str:
+        """The estimator in words."""
+        return self.note or KINDS[self.estimator["kind"]].words(KINDS[self.estimator["kind"]].options(**self.estimator))
+
+    def claims(self, data: str | None = None) -> dict[str, Any]:
+        """The claim, as a paper's YAML would have it."""
+        metrics = list(self.draw(np.random.default_rng(0), 1, 5))
+        operands = {name: {"experiment": "s", "method": "m", "metric": name, **self.extra} for name in metrics}
+        estimate = {
+            "operands": operands,
+            "estimator": dict(self.estimator),
+            "scale": self.scale,
+            "data": data or self.data,
+        }
+        if self.value is not None:
+            estimate["value"] = self.value
+        check = {"estimate": "q", **self.criterion(self.truth)}
+        if self.p is not None:
+            check["decide"] = {"p": self.p}
+        return {
+            "c": {
+                "statement": "simulated", "tag": "derived", "source": "simulated", "origin": "ours", "headline": "right",
+                "estimates": {"q": estimate}, "checks": {"right": check},
+                "rules": {"reproduced": "right", "not_reproduced": {"not": "right"}},
+            }
+        }  # fmt: skip
+
+    def world(self, draws: int, n: int, stream: int = 0) -> World:
+        """`draws` sets of records with n planned seeds."""
+        key = zlib.crc32(f"{self.name}, n = {n}".encode())
+        operands = self.draw(np.random.Generator(np.random.SFC64([key, stream])), draws, n)
+        planned = Planned(
+            {"s": [Cell("m", {}, tuple(range(FIRST_SEED, FIRST_SEED + n)))]}, {}, {m: MetricInfo() for m in operands}
+        )
+        return World(planned, draws, operands)
+
+
+class Rates(NamedTuple):
+    """Shares of draws.
+
+    coverage: the interval holds the truth. low, high: it lies above the truth, below it. reproduced, not_reproduced:
+    verdicts, both wrong. decided: draws whose estimate may decide at all. refused: why none of them may, or "".
+    """
+
+    coverage: float
+    too_high: float
+    too_low: float
+    reproduced: float
+    not_reproduced: float
+    decided: float
+    refused: str
+    draws: int
+
+
+def rates(case: Case, n: int, draws: int) -> Rates:
+    """Judge `draws` simulated sets of records, a chunk at a time."""
+    draws = max(min(CHUNK, draws), draws // case.slow)
+    found = [_counts(case, n, min(CHUNK, draws - at), at // CHUNK) for at in range(0, draws, CHUNK)]
+    total = np.sum([counts for counts, _ in found], axis=0) / draws
+    return Rates(*(float(x) for x in total), found[0][1], draws)
+
+
+def _counts(case: Case, n: int, draws: int, stream: int) -> tuple[NDArray[np.float64], str]:
+    judged = judge_source(case.claims(), case.world(draws, n, stream), scale="study")[0]
+    part = judged.made["q"][0].parts[0]
+    e = part.estimate
+    slack = 1e-12 * max(1.0, abs(case.truth))  # an interval of equal numbers is a point
+    too_high, too_low = e.low > case.truth + slack, e.high < case.truth - slack
+    covered = ~too_high & ~too_low & ~np.isnan(e.low)
+    counts = [covered, too_high, too_low, judged.verdict == REPRODUCED, judged.verdict == NOT_REPRODUCED, e.decidable]
+    return np.array([c.sum() for c in counts], float), "" if e.decidable.any() else part.why_not()
+
+
+def simulate(which: Iterable[Case], draws: int) -> dict[tuple[Case, int], Rates]:
+    """The rates of every case at each of its sizes."""
+    return {(case, n): rates(case, n, draws) for case in which for n in case.sizes}
+
+
+def least(kind: str, found: Mapping[tuple[Case, int], Rates]) -> dict[str, int | None]:
+    """For every kind of data the least n from which all simulated cases of this kind cover 90 % or more."""
+    held: dict[str, int | None] = {}
+    for case in dict.fromkeys(c for c, _ in found):
+        if case.estimator["kind"] != kind or "alpha" in case.estimator:  # a 90 % interval may cover 90 %
+            continue
+        good: int | None = None
+        for n in reversed(case.sizes):
+            if found[case, n].coverage < LEAST_COVERAGE:
+                break
+            good = n
+        before = held.get(case.data, 0)
+        held[case.data] = None if good is None or before is None else max(good, before)
+    return held
