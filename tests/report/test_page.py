@@ -51,7 +51,7 @@ def test_every_claim_check_reason_and_command_is_there(page, published):
         for words in (claim["statement"], claim["source"], claim["note"], claim["paper_value"], *claim["commands"]):
             assert not words or " ".join(words.split()).replace("->", "→") in page.text.replace("->", "→"), words
         for check in claim["checks"]:
-            assert check["check"] in page.text and check["about"] in page.text
+            assert check["check"] in page.text and check["quantity"] in page.text
             assert check["estimate"] is None or number(check["estimate"]) in page.text
             assert check["ci_low"] is None or interval(check["ci_low"], check["ci_high"]) in page.text
             assert " ".join(check["reason"].split())[1:] in page.text

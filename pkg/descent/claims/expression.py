@@ -98,7 +98,9 @@ class Expression:
     def is_condition(self) -> bool:
         """Whether the expression as a whole is true or false."""
         node = self._tree
-        return isinstance(node, (ast.Compare, ast.BoolOp)) or (isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not))
+        return isinstance(node, (ast.Compare, ast.BoolOp)) or (
+            isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
+        )
 
     @property
     def is_log(self) -> bool:

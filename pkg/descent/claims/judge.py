@@ -12,8 +12,8 @@ import pandas as pd
 
 from descent.claims.decide.verdict import Judged, judge_claim
 from descent.claims.operands.planned import Planned
-from descent.claims.operands.records import RecordsSource
-from descent.claims.operands.source import Source
+from descent.claims.operands.recorded import RecordsSource
+from descent.claims.operands.tabled import Source
 from descent.claims.read.claim import TypedClaim
 from descent.claims.read.parse import parse_claims
 from descent.claims.results import ClaimResult
@@ -22,7 +22,13 @@ from descent.core.errors import ConfigError
 
 
 def judge(
-    slug: str, claims: Mapping, records: Mapping[str, pd.DataFrame], planned: Planned, *, scale: str, where: str | None = None
+    slug: str,
+    claims: Mapping,
+    records: Mapping[str, pd.DataFrame],
+    planned: Planned,
+    *,
+    scale: str,
+    where: str | None = None,
 ) -> list[ClaimResult]:
     """One ClaimResult a claim, in the order of the configuration.
 
@@ -30,7 +36,9 @@ def judge(
     "Records". planned: what must be in them, and what is not run and why. where: the configuration's file, for messages.
     Raises ConfigError (all faults) where a claim does not fit the records.
     """
-    judged = judge_source(claims, RecordsSource(records, planned), scale=scale, where=where or f"config/papers/{slug}.yaml")
+    judged = judge_source(
+        claims, RecordsSource(records, planned), scale=scale, where=where or f"config/papers/{slug}.yaml"
+    )
     return [result(slug, scale, one) for one in judged]
 
 

@@ -155,7 +155,9 @@ def verdicts_frame(results: Iterable[ClaimResult]) -> pd.DataFrame:
     for result in results:
         head = asdict(result.headline) if result.headline else {}
         own = {c: getattr(result, c) for c in VERDICT_COLUMNS if hasattr(result, c)}
-        taken = {c: head.get(c) for c in ("quantity", *NUMBERS[:4], "criterion", "used", "planned", "unit", "experiment")}
+        taken = {
+            c: head.get(c) for c in ("quantity", *NUMBERS[:4], "criterion", "used", "planned", "unit", "experiment")
+        }
         rows.append({**taken, **own, "experiment": taken["experiment"] or ", ".join(result.experiments)})
     return _frame(rows, VERDICT_COLUMNS)
 

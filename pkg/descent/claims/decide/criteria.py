@@ -74,4 +74,3 @@ def audited(word: str, nominal: float, level: float, p: NDArray[np.float64], est
     if word == "more_than":
         return decided(found, np.zeros_like(found))
     return decided(~found & estimate.decidable & (estimate.cap > nominal), found)
-

@@ -98,8 +98,10 @@ def _families(looks: list[Look]) -> None:
         if decider is None:
             continue
         audit = one.word in ("more_than", "no_more_than")
-        own = str(filled(decider.family, one.where)) if decider.family else (
-            AUDITS if audit and one.kind in ("check", "control") else one.name
+        own = (
+            str(filled(decider.family, one.where))
+            if decider.family
+            else (AUDITS if audit and one.kind in ("check", "control") else one.name)
         )
         one.family = own if one.kind in ("check", "control") else f"{one.kind} {own}"
         word, value = one.criterion()

@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 
 from descent.claims.estimate.base import Estimate, estimate
-from descent.claims.operands.source import LostCells, Source
 from descent.claims.operands.statistic import Sample, samples
+from descent.claims.operands.tabled import LostCells, Source
 from descent.claims.read.claim import Quantity, TypedClaim
 from descent.core.errors import ConfigError
 

@@ -12,7 +12,7 @@ from descent.claims.decide import rules
 from descent.claims.decide.logic import AGAINST, FOR, OPEN
 from descent.claims.decide.looked import Look, look
 from descent.claims.decide.made import Made, make
-from descent.claims.operands.source import Source
+from descent.claims.operands.tabled import Source
 from descent.claims.read.claim import TypedClaim, signs
 
 VERDICTS = ("inconclusive", "reproduced", "partly", "not reproduced", "verified")
@@ -41,7 +41,9 @@ class Judged:
     def lost(self) -> list[Look]:
         """The instances of its checks that are not run here: what caps the verdict at partly."""
         named = {name for name, _ in _named(self.claim)}
-        return [one for one in self.looks if one.lost and not one.untested and one.kind == "check" and one.name in named]
+        return [
+            one for one in self.looks if one.lost and not one.untested and one.kind == "check" and one.name in named
+        ]
 
     @property
     def headline(self) -> list[Look]:
@@ -78,7 +80,9 @@ def _verdict(claim: TypedClaim, made: Mapping[str, list[Made]], looks: list[Look
     head = [one for one in judged.headline if not one.untested]
     if all(one.lost for one in head):
         reasons = dict.fromkeys(one.lost for one in head)
-        return Judged(claim, made, looks, None, "not run", "; ".join(reasons) or "its headline does not belong to this scale")
+        return Judged(
+            claim, made, looks, None, "not run", "; ".join(reasons) or "its headline does not belong to this scale"
+        )
     nothing = np.full(draws, OPEN, np.int8)
     controls = [one for one in looks if one.kind == "control" and not one.untested]
     gate = np.min([nothing + FOR, *(one.outcome if one.outcome is not None else nothing for one in controls)], axis=0)

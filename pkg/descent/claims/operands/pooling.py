@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from descent.claims.operands.source import Table
+from descent.claims.operands.tabled import Table
 from descent.claims.table import CENSORED, MISSING, OK, UNDEFINED, Cells
 
 POOL = {
@@ -19,7 +19,9 @@ POOL = {
 
 def pooled_seeds(tables: Mapping[str, Table]) -> tuple[int, ...]:
     """The seeds planned for every operand."""
-    own = [{part for key in table.keys for part in key if part is not None} for table in tables.values() if not table.exact]
+    own = [
+        {part for key in table.keys for part in key if part is not None} for table in tables.values() if not table.exact
+    ]
     return tuple(sorted(set.intersection(*own))) if own else ()
 
 
@@ -31,7 +33,9 @@ def pooled(table: Table, seeds: tuple[int, ...], pool: str, draws: int) -> Cells
     value, rank = table.cells
     c = value.shape[-1]
     if table.exact:
-        return Cells(np.broadcast_to(value, (draws, len(seeds) + 1, c)), np.broadcast_to(rank, (draws, len(seeds) + 1, c)))
+        return Cells(
+            np.broadcast_to(value, (draws, len(seeds) + 1, c)), np.broadcast_to(rank, (draws, len(seeds) + 1, c))
+        )
     members = [[i for i, key in enumerate(table.keys) if seed in key] for seed in seeds]
     everyone = [i for i, key in enumerate(table.keys) if any(part in seeds for part in key)]
     columns = [_aggregate(value, rank, everyone, pool)]
@@ -47,10 +51,15 @@ def _aggregate(value: np.ndarray, rank: np.ndarray, rows: list[int], pool: str) 
     value, rank = value[:, rows], rank[:, rows]
     there = ~(rank == MISSING).any(axis=-1)
     if not there.all():  # rare: draw by draw
-        parts = [_aggregate(v[t][None], r[t][None], list(range(int(t.sum()))), pool) for v, r, t in zip(value, rank, there, strict=True)]
+        parts = [
+            _aggregate(v[t][None], r[t][None], list(range(int(t.sum()))), pool)
+            for v, r, t in zip(value, rank, there, strict=True)
+        ]
         return Cells(np.concatenate([x.value for x in parts]), np.concatenate([x.rank for x in parts]))
     if not value.shape[1]:
-        return Cells(np.full((len(value), value.shape[-1]), np.nan), np.full((len(value), value.shape[-1]), UNDEFINED, np.uint8))
+        return Cells(
+            np.full((len(value), value.shape[-1]), np.nan), np.full((len(value), value.shape[-1]), UNDEFINED, np.uint8)
+        )
     with np.errstate(invalid="ignore"):
         number = POOL[pool](value)
     worst = rank.max(axis=1)

@@ -68,7 +68,9 @@ def smoothed(series: Series, smooth: Smooth | None, other: Other) -> Series:
     if width is None:
         counted = other(smooth.of)
         if counted is None or (counted.rank != OK).any() or not counted.value.mean() > 0:
-            return Series(series.step, np.full(len(series.step), np.nan), np.full(len(series.step), UNDEFINED, np.uint8))
+            return Series(
+                series.step, np.full(len(series.step), np.nan), np.full(len(series.step), UNDEFINED, np.uint8)
+            )
         width = max(1, round(smooth.span / float(counted.value.mean())))
     width = min(width, len(series.step))
     filled = np.where(series.rank == OK, series.value, 0.0)
@@ -154,7 +156,9 @@ def _finite(number: float) -> Number:
 def _crossing(series: Series, how: Crossing, other: Other, level: Number | None) -> Number:
     """The first step at which the watched series reaches the level (equality counts), or this metric's value there."""
     if level is None or level.rank != OK:
-        return Number(NAN, UNDEFINED if level is None or level.rank == CENSORED else level.rank, level.why if level else "")
+        return Number(
+            NAN, UNDEFINED if level is None or level.rank == CENSORED else level.rank, level.why if level else ""
+        )
     watched = other(how.watch) if how.watch else series
     if watched is None:
         return Number(NAN, MISSING, f"no records of `{how.watch}`")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from descent.claims.operands.reading import NAN, Number, Series
-from descent.claims.operands.source import Key
+from descent.claims.operands.tabled import Key
 from descent.claims.read.operands import Operand
 from descent.claims.table import CENSORED, OK, RANKS, UNDEFINED
 from descent.core.errors import ConfigError, nearest
@@ -55,7 +55,10 @@ def series_of(frame: pd.DataFrame, operand: Operand) -> dict[int, Series]:
     value, rank = _numbers(frame)
     step = frame["step"].to_numpy()
     groups = frame.groupby("seed", sort=False).indices
-    return {int(seed): Series(step[rows], value[rows], rank[rows]) for seed, rows in ((s, np.sort(r)) for s, r in groups.items())}
+    return {
+        int(seed): Series(step[rows], value[rows], rank[rows])
+        for seed, rows in ((s, np.sort(r)) for s, r in groups.items())
+    }
 
 
 def values_at(frame: pd.DataFrame, column: str, operand: Operand) -> dict[Key, Number]:
@@ -82,7 +85,9 @@ def _numbers(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _ambiguous(frame: pd.DataFrame, by: list[str], operand: Operand) -> str:
-    spread = [c for c in frame.columns if c not in (*by, "paper", "experiment", "metric", "value", "status", "seed", "step")]
+    spread = [
+        c for c in frame.columns if c not in (*by, "paper", "experiment", "metric", "value", "status", "seed", "step")
+    ]
     spread = [c for c in spread if frame[c].nunique(dropna=False) > 1]
     if not spread:
         return f"an operand finds two records of one seed at one step in {operand.experiment}: its records are wrong"

@@ -10,7 +10,7 @@ import numpy as np
 from descent.claims.estimate.base import STATUS, Numbers
 from descent.claims.expression import Expression, ExpressionError
 from descent.claims.operands.pooling import pooled, pooled_seeds
-from descent.claims.operands.source import Key, Source, Table
+from descent.claims.operands.tabled import Key, Source, Table
 from descent.claims.read.claim import Quantity
 from descent.claims.read.sense import AUDIT_OPERANDS
 from descent.claims.table import CENSORED, DIVERGED, MISSING, OK, Cells, settle
@@ -50,9 +50,13 @@ def samples(quantity: Quantity, source: Source) -> list[Sample]:
     found = []
     for label, cut in _contrasts(quantity):
         value = cut(_value(quantity, cells, tables))
-        half = sum((_moved(quantity, cells, tables, name, halves[name], cut) for name in tables), np.zeros(source.draws))
+        half = sum(
+            (_moved(quantity, cells, tables, name, halves[name], cut) for name in tables), np.zeros(source.draws)
+        )
         counts = {name: (value.rank == code).sum(axis=1) for code, name in enumerate(STATUS)}
-        size = np.zeros(source.draws) if quantity.model.scale == "log" or quantity.kind.name == "share" else _size(cells)
+        size = (
+            np.zeros(source.draws) if quantity.model.scale == "log" or quantity.kind.name == "share" else _size(cells)
+        )
         numbers = Numbers(value.value, _status(quantity, value, cells), len(keys), size=size, noun=noun)
         found.append(Sample(label, (numbers,), half, counts, _why(tables)))
     return found
@@ -64,13 +68,17 @@ def _tables(quantity: Quantity, source: Source) -> dict[str, Table]:
     tables: dict[str, Table] = {}
     waiting = dict(quantity.model.operands)
     while waiting:
-        ready = [n for n in waiting if all(o in tables for o in (quantity.levels[n].names if n in quantity.levels else ()))]
+        ready = [
+            n for n in waiting if all(o in tables for o in (quantity.levels[n].names if n in quantity.levels else ()))
+        ]
         if not ready:
             raise ConfigError(f"the crossings of {', '.join(waiting)} take their levels from each other in a circle")
         for name in ready:
             needed = quantity.levels[name].names if name in quantity.levels else ()
             operand = waiting.pop(name)
-            tables[name] = source.table(operand, {other: tables[other] for other in needed}, rows and operand.read == "all")
+            tables[name] = source.table(
+                operand, {other: tables[other] for other in needed}, rows and operand.read == "all"
+            )
     return {name: tables[name] for name in quantity.model.operands}
 
 
@@ -185,7 +193,9 @@ def _moved(quantity, cells: Mapping[str, Cells], tables, name: str, half: np.nda
 
 def _size(cells: Mapping[str, Cells]) -> np.ndarray:
     """(D,) the largest operand: a spread that is rounding beside it is none."""
-    largest = [np.max(np.abs(np.where(np.isfinite(c.value), c.value, 0.0)), axis=(1, 2), initial=0.0) for c in cells.values()]
+    largest = [
+        np.max(np.abs(np.where(np.isfinite(c.value), c.value, 0.0)), axis=(1, 2), initial=0.0) for c in cells.values()
+    ]
     return np.max(largest, axis=0)
 
 
@@ -194,7 +204,9 @@ def _status(quantity: Quantity, value: Cells, cells: Mapping[str, Cells]) -> np.
     if quantity.kind.name != "share":
         return value.rank
     names = {name for e in quantity.value.values() for name in e.names}
-    unknown = np.any([np.isnan(c.value).any(axis=-1) & (c.value.shape[1] > 0) for n, c in cells.items() if n in names], axis=0)
+    unknown = np.any(
+        [np.isnan(c.value).any(axis=-1) & (c.value.shape[1] > 0) for n, c in cells.items() if n in names], axis=0
+    )
     return np.where((value.rank <= DIVERGED) & ~unknown, OK, value.rank).astype(np.uint8)
 
 
@@ -205,7 +217,9 @@ def _pooled(quantity: Quantity, tables: Mapping[str, Table], draws: int) -> Samp
     cells = {name: pooled(table, seeds, pool, draws) for name, table in tables.items()}
     value = _value(quantity, cells, tables)
     rank = np.where((value.rank == CENSORED) & np.isfinite(value.value), OK, value.rank)[..., 0].astype(np.uint8)
-    numbers = Numbers(value.value[..., 0], rank, len(seeds), size=_size(cells) if quantity.model.scale == "linear" else 0.0)
+    numbers = Numbers(
+        value.value[..., 0], rank, len(seeds), size=_size(cells) if quantity.model.scale == "linear" else 0.0
+    )
     half = np.zeros(draws)
     for name, table in tables.items():
         if table.half is None or not (table.half > 0).any():

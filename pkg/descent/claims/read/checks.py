@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Tag, model_validator
 
-from descent.claims.read.base import Number, Scalar, Scales, Strict, doc
+from descent.claims.read.strict import Number, Scalar, Scales, Strict, doc
 
 CRITERIA = ("below", "above", "at_most", "at_least", "inside", "ordered", "best", "more_than", "no_more_than")
 
@@ -26,7 +26,9 @@ class Comparison(Strict):
     """An estimate against a criterion that decides nothing by itself."""
 
     estimate: str = doc("The estimate that is looked at.")
-    where: dict[str, Scalar | list[Scalar]] = doc("Only the instances of the estimate with these values of `over`.", default_factory=dict)
+    where: dict[str, Scalar | list[Scalar]] = doc(
+        "Only the instances of the estimate with these values of `over`.", default_factory=dict
+    )
     below: Number | None = doc("The whole interval lies below.", default=None)
     above: Number | None = doc("The whole interval lies above.", default=None)
     at_most: Number | None = doc("As `below`, equality counts (for exact quantities).", default=None)
@@ -61,7 +63,9 @@ class Comparison(Strict):
 class Check(Comparison):
     """An estimate against a criterion: decided for, decided against, or open."""
 
-    decide: Literal["interval"] | ByP = doc("What decides: the interval, or {p: level, family: name}.", default="interval")
+    decide: Literal["interval"] | ByP = doc(
+        "What decides: the interval, or {p: level, family: name}.", default="interval"
+    )
 
     @model_validator(mode="after")
     def _one_criterion(self) -> Check:
@@ -91,14 +95,18 @@ class All(Strict):
     """Every part."""
 
     all: Rule | list[Rule] = doc("A list of rules, or one: a check (or `{not: check}`) then stands for its instances.")
-    each: str | None = doc("Ask it for every value of this axis of `over` instead; then `all` holds one rule.", default=None)
+    each: str | None = doc(
+        "Ask it for every value of this axis of `over` instead; then `all` holds one rule.", default=None
+    )
 
 
 class Any_(Strict):
     """At least one part."""
 
     any: Rule | list[Rule] = doc("A list of rules, or one: a check (or `{not: check}`) then stands for its instances.")
-    each: str | None = doc("Ask it for some value of this axis of `over` instead; then `any` holds one rule.", default=None)
+    each: str | None = doc(
+        "Ask it for some value of this axis of `over` instead; then `any` holds one rule.", default=None
+    )
 
 
 class AtLeast(Strict):

@@ -81,7 +81,12 @@ class TypedClaim:
     def looked_at(self) -> dict[str, tuple[str, Comparison]]:
         """Everything that looks at an estimate: name -> (control | check | comparison | alternative, what is written)."""
         m = self.model
-        parts = (("control", m.controls), ("check", m.checks), ("comparison", m.comparisons), ("alternative", m.alternatives))
+        parts = (
+            ("control", m.controls),
+            ("check", m.checks),
+            ("comparison", m.comparisons),
+            ("alternative", m.alternatives),
+        )
         return {name: (kind, item) for kind, items in parts for name, item in items.items()}
 
     def instances(self, check: Comparison) -> list[Quantity]:

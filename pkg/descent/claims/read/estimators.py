@@ -21,7 +21,9 @@ class Identity(Options):
 class Pooled(KINDS["jackknife"].options):
     """A functional of pooled seeds: each operand is aggregated over the seeds, then the arithmetic is done."""
 
-    pool: Literal["mean", "median", "sum", "rms"] = Field("mean", description="How an operand is aggregated over its seeds.")
+    pool: Literal["mean", "median", "sum", "rms"] = Field(
+        "mean", description="How an operand is aggregated over its seeds."
+    )
 
 
 _MODELS = [Pooled if name == "jackknife" else kind.options for name, kind in KINDS.items()]

@@ -61,10 +61,7 @@ def _located(loc: Iterable[Any], raw: Any) -> tuple[list[Any], Any]:
     keys: list[Any] = []
     here, holder = raw, raw
     for part in loc:
-        if isinstance(here, Mapping) and part in here:
-            keys.append(part)
-            holder, here = here, here[part]
-        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
+        if (isinstance(here, Mapping) and part in here) or (isinstance(here, list) and isinstance(part, int) and part < len(here)):
             keys.append(part)
             holder, here = here, here[part]
         elif isinstance(part, str) and part not in _TAGS and part not in KINDS and "[" not in part and "(" not in part:
@@ -81,7 +78,9 @@ def _reason(fault: ErrorDetails, keys: list[Any], holder: Any) -> str:
     if kind == "literal_error":
         allowed = [word.strip("'") for word in fault["ctx"]["expected"].replace(" or ", ", ").split(", ")]
         return f"must be {listed(allowed)}, got {given!r}{nearest(given, allowed)}"
-    if kind in ("union_tag_invalid", "union_tag_not_found") and "kind" in str(fault.get("ctx", {}).get("discriminator", "")):
+    if kind in ("union_tag_invalid", "union_tag_not_found") and "kind" in str(
+        fault.get("ctx", {}).get("discriminator", "")
+    ):
         from descent.claims.read.estimators import NAMES
 
         named = given.get("kind") if isinstance(given, Mapping) else given
@@ -122,7 +121,12 @@ def _keys(holder: Any) -> list[str]:
     found: list[tuple[int, list[str]]] = []
     for module in _MODELS:
         for kind in vars(module).values():
-            if isinstance(kind, type) and issubclass(kind, BaseModel) and kind.model_fields and not issubclass(kind, Options):
+            if (
+                isinstance(kind, type)
+                and issubclass(kind, BaseModel)
+                and kind.model_fields
+                and not issubclass(kind, Options)
+            ):
                 names = [f.alias or name for name, f in kind.model_fields.items()]
                 found.append((sum(key in names for key in holder), names))
     if "kind" in holder:

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from descent.claims.estimate.base import DATA
-from descent.claims.read.base import Name, Number, Scalar, Scales, Strict, Text, doc
 from descent.claims.read.checks import Alternative, Check, Comparison, Rules
 from descent.claims.read.estimators import Estimator, default
 from descent.claims.read.operands import Operands
+from descent.claims.read.strict import Name, Number, Scalar, Scales, Strict, Text, doc
 
 ORIGINS = ("paper", "ours", "report-only")
 TAGS = ("quote", "paraphrase", "derived", "code")
@@ -44,14 +44,21 @@ class Estimate(Strict):
         default=None,
     )
     scale: Literal["linear", "log"] = doc(
-        "log: estimated in logs and shown back-transformed, the criterion with it; for positive ratios.", default="linear"
+        "log: estimated in logs and shown back-transformed, the criterion with it; for positive ratios.",
+        default="linear",
     )
     estimator: Annotated[Estimator, BeforeValidator(_named)] = doc(
         "A name, or {kind: name, ...options}.", default_factory=default
     )
-    data: Literal[tuple(DATA)] = doc("What the numbers of the seeds are like: decides which estimators may be used.", default="normal")  # type: ignore[valid-type]
-    replicate: Literal["seed", "record"] = doc("record: every recorded step of a seed is an independent replicate.", default="seed")
-    paper: Number | None = doc("The paper's number for this quantity, in the same unit, shown beside ours.", default=None)
+    data: Literal[tuple(DATA)] = doc(
+        "What the numbers of the seeds are like: decides which estimators may be used.", default="normal"
+    )  # type: ignore[valid-type]
+    replicate: Literal["seed", "record"] = doc(
+        "record: every recorded step of a seed is an independent replicate.", default="seed"
+    )
+    paper: Number | None = doc(
+        "The paper's number for this quantity, in the same unit, shown beside ours.", default=None
+    )
 
 
 class Claim(Strict):
@@ -63,7 +70,9 @@ class Claim(Strict):
         default=None,
     )
     source: str | None = doc("Where it stands.", default=None)
-    origin: Literal["paper", "ours", "report-only"] = doc("ours is never counted as the paper's; report-only has no verdict.", default="paper")
+    origin: Literal["paper", "ours", "report-only"] = doc(
+        "ours is never counted as the paper's; report-only has no verdict.", default="paper"
+    )
     headline: str | Annotated[list[str], Field(min_length=1)] = doc(
         "The check (or checks) whose worst instance stands for the claim; of a report-only claim the estimate."
     )
@@ -75,9 +84,15 @@ class Claim(Strict):
     elsewhere: str | None = doc("Why it is not run at other scales.", default=None)
     estimates: Annotated[dict[Name, Estimate], Field(min_length=1)] = doc("The estimates by name.")
     checks: dict[Name, Check] = doc("Estimates against criteria: what the rules read.", default_factory=dict)
-    controls: dict[Name, Check] = doc("Checks that must hold, or the claim is inconclusive; judged first.", default_factory=dict)
-    comparisons: dict[Name, Comparison] = doc("Contrasts to other settings: shown, deciding nothing.", default_factory=dict)
-    alternatives: dict[Name, Alternative] = doc("Other defensible analyses: judged and listed, deciding nothing.", default_factory=dict)
+    controls: dict[Name, Check] = doc(
+        "Checks that must hold, or the claim is inconclusive; judged first.", default_factory=dict
+    )
+    comparisons: dict[Name, Comparison] = doc(
+        "Contrasts to other settings: shown, deciding nothing.", default_factory=dict
+    )
+    alternatives: dict[Name, Alternative] = doc(
+        "Other defensible analyses: judged and listed, deciding nothing.", default_factory=dict
+    )
     rules: Rules | None = doc("reproduced, partly, not_reproduced; none for report-only.", default=None)
 
     @property
@@ -88,7 +103,9 @@ class Claim(Strict):
     @model_validator(mode="after")
     def _verdict(self) -> Claim:
         if self.origin == "report-only" and (self.rules is not None or self.checks):
-            raise ValueError("a report-only claim has no `checks` and no `rules`: give its numbers as estimates and `comparisons`")
+            raise ValueError(
+                "a report-only claim has no `checks` and no `rules`: give its numbers as estimates and `comparisons`"
+            )
         if self.origin != "report-only" and (self.rules is None or not self.checks):
             raise ValueError("a claim needs `checks` and `rules` (or `origin: report-only`)")
         return self

@@ -39,14 +39,21 @@ def reference_faults(claims: Mapping[str, TypedClaim], names: Names, where: str)
         if figure is not None and names.figures is not None and figure not in names.figures:
             found[f"{path}.figure names no figure of the room, got {figure!r}{nearest(figure, names.figures)}; "
                   f"figures: {', '.join(names.figures)}"] = None  # fmt: skip
-        for key, item in [("", claim.model), *((f".{kind}s.{name}", item) for name, (kind, item) in claim.looked_at().items())]:
+        for key, item in [
+            ("", claim.model),
+            *((f".{kind}s.{name}", item) for name, (kind, item) in claim.looked_at().items()),
+        ]:
             for scale in item.scales or ():
                 if scale not in names.scales:
-                    found[f"{path}{key}.scales must be of {', '.join(names.scales)}, got {scale!r}{nearest(scale, names.scales)}"] = None
+                    found[
+                        f"{path}{key}.scales must be of {', '.join(names.scales)}, got {scale!r}{nearest(scale, names.scales)}"
+                    ] = None
         for quantities in claim.quantities.values():
             for quantity in quantities:
                 for name, operand in quantity.model.operands.items():
-                    found.update(dict.fromkeys(_operand(operand, f"{path}.estimates.{quantity.name}.operands.{name}", names)))
+                    found.update(
+                        dict.fromkeys(_operand(operand, f"{path}.estimates.{quantity.name}.operands.{name}", names))
+                    )
     return list(found)
 
 
@@ -63,7 +70,11 @@ def _operand(operand: Operand, path: str, names: Names) -> Iterator[str]:
         if metric not in names.metrics:
             yield f"{path} reads the metric `{metric}`, which the room does not declare{nearest(metric, names.metrics)}"
     named = {"method": [operand.method]} if operand.method is not None else {}
-    wanted = {**named, **{axis: v if isinstance(v, list) else [v] for axis, v in operand.where.items()}, **operand.across}
+    wanted = {
+        **named,
+        **{axis: v if isinstance(v, list) else [v] for axis, v in operand.where.items()},
+        **operand.across,
+    }
     for axis, values in wanted.items():
         if axis != "method" and axis not in card.axes:
             yield f"{path} names the axis `{axis}`, which {operand.experiment} does not have{nearest(axis, card.axes)}"

@@ -6,11 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from descent.claims.read.base import Finite, Name, Number, Scalar, Strict, doc
+from descent.claims.read.strict import Finite, Name, Number, Scalar, Strict, doc
 
 REDUCE = ("mean", "median", "min", "max", "sum", "std", "geomean", "auc")
 Bound = Annotated[int, Tag("step")] | Annotated[float, Tag("share")] | Annotated[Literal["last"], Tag("last")]
-Bounds = Annotated[Bound, Discriminator(lambda b: "step" if type(b) is int else "share" if type(b) is float else "last")]
+Bounds = Annotated[
+    Bound, Discriminator(lambda b: "step" if type(b) is int else "share" if type(b) is float else "last")
+]
 
 
 class Window(Strict):
@@ -31,7 +33,9 @@ class Window(Strict):
             if len(self.window) != 2:
                 raise ValueError("`window` takes two bounds, [from, to], or `all`")
             if any(isinstance(b, float) and not 0 <= b <= 1 for b in self.window):
-                raise ValueError("a decimal bound of `window` is a share of the run, between 0.0 and 1.0; steps are whole numbers")
+                raise ValueError(
+                    "a decimal bound of `window` is a share of the run, between 0.0 and 1.0; steps are whole numbers"
+                )
         if self.weights is not None and self.reduce != "mean":
             raise ValueError("`weights` goes with `reduce: mean`")
         return self
@@ -40,7 +44,9 @@ class Window(Strict):
 class Crossing(Strict):
     """The first step at which a level is reached: `{first_above: 150}`. Never reached is censored (+inf), not missing."""
 
-    first_below: Number | str | None = doc("Equality counts; a number, or arithmetic over other operands of the seed.", default=None)
+    first_below: Number | str | None = doc(
+        "Equality counts; a number, or arithmetic over other operands of the seed.", default=None
+    )
     first_above: Number | str | None = doc("Likewise from below.", default=None)
     watch: str | None = doc("The metric whose crossing is looked for; the operand's own by default.", default=None)
     give: Literal["step", "value"] = doc("The step of the crossing, or the operand's metric there.", default="step")
@@ -58,9 +64,15 @@ class Crossing(Strict):
 class Fit(Strict):
     """Least squares of the value on the step inside one run: `{fit: semilog, give: factor}`."""
 
-    fit: Literal["linear", "semilog", "loglog"] = doc("Which of value and step are taken in logs: none, the value, both.")
-    give: Literal["slope", "intercept", "factor", "r2", "points"] = doc("What is read off; factor is exp(slope), a step's factor.")
-    between: list[Finite] | None = doc("Only values between these shares of the start, the high one first.", default=None)
+    fit: Literal["linear", "semilog", "loglog"] = doc(
+        "Which of value and step are taken in logs: none, the value, both."
+    )
+    give: Literal["slope", "intercept", "factor", "r2", "points"] = doc(
+        "What is read off; factor is exp(slope), a step's factor."
+    )
+    between: list[Finite] | None = doc(
+        "Only values between these shares of the start, the high one first.", default=None
+    )
     above: Finite | None = doc("Only values above this level.", default=None)
     last: int | None = doc("Only this many of the last remaining points.", default=None, gt=2)
     window: list[Bounds] | None = doc("Only this part of the run.", default=None)
@@ -79,7 +91,13 @@ def _reading(value: Any) -> str | None:
         return "step"
     if isinstance(value, str):
         return "end"
-    keys = set(value) if isinstance(value, dict) else set(type(value).model_fields_set) if isinstance(value, Strict) else set()
+    keys = (
+        set(value)
+        if isinstance(value, dict)
+        else set(type(value).model_fields_set)
+        if isinstance(value, Strict)
+        else set()
+    )
     if isinstance(value, Strict):
         return {Window: "window", Crossing: "crossing", Fit: "fit"}.get(type(value))
     if "fit" in keys:
@@ -107,7 +125,9 @@ class Smooth(Strict):
     """A trailing moving average along the run, before anything is read."""
 
     window: int | None = doc("Number of records averaged.", default=None, gt=0)
-    span: Finite | None = doc("Total of the metric `of` that a window spans: window = round(span / mean of `of`).", default=None, gt=0)
+    span: Finite | None = doc(
+        "Total of the metric `of` that a window spans: window = round(span / mean of `of`).", default=None, gt=0
+    )
     of: str | None = doc("The metric that `span` counts.", default=None)
 
     @model_validator(mode="after")
@@ -123,21 +143,31 @@ class Operand(Strict):
     experiment: str = doc("The experiment whose records are read.")
     metric: str = doc("The metric that is read.")
     method: str | None = doc("The method; leave it out only where `where` or `across` names it.", default=None)
-    where: dict[str, Scalar | list[Scalar]] = doc("Setting axes and the value (or list of values) they have.", default_factory=dict)
+    where: dict[str, Scalar | list[Scalar]] = doc(
+        "Setting axes and the value (or list of values) they have.", default_factory=dict
+    )
     across: dict[str, Annotated[list[Scalar], Field(min_length=2)]] = doc(
         "Setting axes along which the operand is a vector, with their values.", default_factory=dict
     )
-    read: Reading = doc("How a seed's run becomes one number; `all` where every record is a replicate (`replicate: record`, bench).", default="last")
+    read: Reading = doc(
+        "How a seed's run becomes one number; `all` where every record is a replicate (`replicate: record`, bench).",
+        default="last",
+    )
     smooth: Smooth | None = doc("A moving average first.", default=None)
     exact: bool = doc("Nothing drawn enters it: one number that every seed shares.", default=False)
-    pairs: str | None = doc("The column that numbers the second seed where a row belongs to two seeds (jackknife only).", default=None)
+    pairs: str | None = doc(
+        "The column that numbers the second seed where a row belongs to two seeds (jackknife only).", default=None
+    )
     status: Literal["ok", "censored", "diverged", "undefined"] | None = doc(
         "`is: diverged` reads 1 where the reading has that status, else 0.", default=None, alias="is"
     )
     substitute: dict[Literal["censored", "diverged", "undefined"], Number] = doc(
-        "The number that stands for such a reading (inf is allowed); what is missing has no substitute.", default_factory=dict
+        "The number that stands for such a reading (inf is allowed); what is missing has no substitute.",
+        default_factory=dict,
     )
-    resolution: Finite | None = doc("Rounding, grid or step of the reading; by default what the metric declares.", default=None, ge=0)
+    resolution: Finite | None = doc(
+        "Rounding, grid or step of the reading; by default what the metric declares.", default=None, ge=0
+    )
 
 
 Operands = Annotated[dict[Name, Operand], Field(min_length=1)]

@@ -95,7 +95,9 @@ def _instances(name: str, raw: Any, where: str, path: str) -> tuple[tuple[Quanti
 def _quantity(name: str, values: Mapping[str, Any], model: Estimate) -> Quantity:
     if bad := [operand for operand in model.operands if operand in RESERVED]:
         raise ExpressionError(f"an operand may not be called `{bad[0]}`, a function")
-    written = model.value if model.value is not None else next(iter(model.operands)) if len(model.operands) == 1 else None
+    written = (
+        model.value if model.value is not None else next(iter(model.operands)) if len(model.operands) == 1 else None
+    )
     quantity = Quantity(name, values, model, {}, levels(model))
     if quantity.kind.takes in ("two", "counts"):
         return quantity
@@ -103,4 +105,10 @@ def _quantity(name: str, values: Mapping[str, Any], model: Estimate) -> Quantity
         raise ExpressionError(f"`value` is missing: arithmetic over {', '.join(model.operands)}")
     condition = quantity.kind.name == "share"
     texts = written if isinstance(written, Mapping) else {"": written}
-    return Quantity(name, values, model, {label: Expression(text, condition=condition) for label, text in texts.items()}, quantity.levels)
+    return Quantity(
+        name,
+        values,
+        model,
+        {label: Expression(text, condition=condition) for label, text in texts.items()},
+        quantity.levels,
+    )

@@ -10,7 +10,10 @@ from descent.claims.read.claim import Quantity, TypedClaim, chosen, held, parts,
 from descent.claims.read.model import Against
 from descent.core.errors import nearest
 
-AUDIT_OPERANDS = {"audit": ("correct", "guesses", "canaries"), "rates": ("true_positives", "positives", "false_positives", "negatives")}
+AUDIT_OPERANDS = {
+    "audit": ("correct", "guesses", "canaries"),
+    "rates": ("true_positives", "positives", "false_positives", "negatives"),
+}
 Fault = tuple[str, str]  # key path below the claim, what is wrong with it
 
 
@@ -26,7 +29,10 @@ def faults_of_quantity(q: Quantity) -> Iterator[Fault]:
         if takes == "counts":
             names = AUDIT_OPERANDS[kind.name]
             if set(model.operands) != set(names):
-                yield f"{path}.operands", f"must be {', '.join(names)}: an audit reads counts; got {', '.join(model.operands)}"
+                yield (
+                    f"{path}.operands",
+                    f"must be {', '.join(names)}: an audit reads counts; got {', '.join(model.operands)}",
+                )
         if model.contrast is not None:
             yield f"{path}.contrast", f"does not go with {kind.name}"
         return
@@ -44,15 +50,27 @@ def _value(q: Quantity, path: str) -> Iterator[Fault]:
         unknown = [name for name in expression.names if name not in model.operands and name not in axes]
         if unknown:
             known = [*model.operands, *sorted(axes)]
-            yield here, f"reads `{unknown[0]}`, which is no operand{nearest(unknown[0], known)}; operands: {', '.join(known)}"
+            yield (
+                here,
+                f"reads `{unknown[0]}`, which is no operand{nearest(unknown[0], known)}; operands: {', '.join(known)}",
+            )
         if share and not expression.is_condition:
-            yield here, f"must be a condition, such as `x >= 1`: a share counts the seeds for which it holds; got `{expression.text}`"
+            yield (
+                here,
+                f"must be a condition, such as `x >= 1`: a share counts the seeds for which it holds; got `{expression.text}`",
+            )
         if not any(name in model.operands or name in axes for name in expression.names) and not unknown:
             yield here, f"reads no operand, got `{expression.text}`"
         if model.scale == "log" and expression.is_log:
-            yield here, f"is a logarithm already; with `scale: log` write the positive quantity itself, got `{expression.text}`"
+            yield (
+                here,
+                f"is a logarithm already; with `scale: log` write the positive quantity itself, got `{expression.text}`",
+            )
         if q.kind.name == "t" and model.scale == "linear" and expression.is_ratio:
-            yield here, f"is a ratio, whose mean is dominated by its tail: write `scale: log` (for positive numbers) or a difference, got `{expression.text}`"
+            yield (
+                here,
+                f"is a ratio, whose mean is dominated by its tail: write `scale: log` (for positive numbers) or a difference, got `{expression.text}`",
+            )
         vector = vector or expression.is_vector(across | axes)
     unused = [name for name in model.operands if not any(name in e.names for e in q.value.values())]
     unused = [name for name in unused if not any(name in e.names for e in q.levels.values())]
@@ -62,16 +80,28 @@ def _value(q: Quantity, path: str) -> Iterator[Fault]:
     for name, level in q.levels.items():
         bad = [n for n in level.names if n not in model.operands or n == name]
         if bad:
-            yield f"{path}.operands.{name}.read", f"takes its level from `{bad[0]}`, which is no other operand{nearest(bad[0], model.operands)}"
+            yield (
+                f"{path}.operands.{name}.read",
+                f"takes its level from `{bad[0]}`, which is no other operand{nearest(bad[0], model.operands)}",
+            )
     many = len(q.value) > 1 or vector
     if many and len(q.value) > 1 and vector:
         yield f"{path}.value", "has labels and vectors at once; reduce each (mean, max, slope, ...) to one number"
     elif many and model.contrast is None:
-        yield f"{path}.value", "gives several numbers a seed: reduce them (mean, max, slope, ...), or say which are compared by `contrast: adjacent` or `contrast: {against: x}`"
+        yield (
+            f"{path}.value",
+            "gives several numbers a seed: reduce them (mean, max, slope, ...), or say which are compared by `contrast: adjacent` or `contrast: {against: x}`",
+        )
     elif model.contrast is not None and not many:
-        yield f"{path}.contrast", "needs several numbers to compare: a mapping label -> arithmetic as `value`, or an operand `across` settings"
+        yield (
+            f"{path}.contrast",
+            "needs several numbers to compare: a mapping label -> arithmetic as `value`, or an operand `across` settings",
+        )
     elif isinstance(model.contrast, Against) and model.contrast.against not in q.labels:
-        yield f"{path}.contrast.against", f"must be one of {', '.join(q.labels)}, got {model.contrast.against!r}{nearest(model.contrast.against, q.labels)}"
+        yield (
+            f"{path}.contrast.against",
+            f"must be one of {', '.join(q.labels)}, got {model.contrast.against!r}{nearest(model.contrast.against, q.labels)}",
+        )
     if q.kind.takes == "jackknife" and model.contrast is not None:
         yield f"{path}.contrast", "does not go with jackknife: write the contrast into `value`"
 
@@ -112,7 +142,10 @@ def faults_of_claim(claim: TypedClaim) -> Iterator[Fault]:
                 yield f"{group}.{name}", f"is the name of one of the {clash[0]} too; give it another"
     for name, item in m.alternatives.items():
         if item.instead_of not in m.checks:
-            yield f"alternatives.{name}.instead_of", f"names no check, got {item.instead_of!r}{nearest(item.instead_of, m.checks)}"
+            yield (
+                f"alternatives.{name}.instead_of",
+                f"names no check, got {item.instead_of!r}{nearest(item.instead_of, m.checks)}",
+            )
     if m.rules is not None:
         yield from _rules(claim)
     yield from _headline(claim)
@@ -123,11 +156,17 @@ def _check(path: str, check: Comparison, claim: TypedClaim) -> Iterator[Fault]:
     names = claim.model.estimates
     if check.estimate not in claim.quantities:
         if check.estimate not in names:
-            yield f"{path}.estimate", f"names no estimate, got {check.estimate!r}{nearest(check.estimate, names)}; estimates: {', '.join(names)}"
+            yield (
+                f"{path}.estimate",
+                f"names no estimate, got {check.estimate!r}{nearest(check.estimate, names)}; estimates: {', '.join(names)}",
+            )
         return
     instances = claim.quantities[check.estimate]
     if check.where and not any(chosen(q.where, check.where) for q in instances):
-        yield f"{path}.where", f"picks no instance of `{check.estimate}`, got {check.where!r}; instances: {'; '.join(q.label or 'one without `over`' for q in instances)}"
+        yield (
+            f"{path}.where",
+            f"picks no instance of `{check.estimate}`, got {check.where!r}; instances: {'; '.join(q.label or 'one without `over`' for q in instances)}",
+        )
         return
     kind, contrast, criterion = instances[0].kind, instances[0].model.contrast, check.criterion
     word = criterion[0] if criterion else None
@@ -140,11 +179,17 @@ def _check(path: str, check: Comparison, claim: TypedClaim) -> Iterator[Fault]:
     if word == "best" and not isinstance(contrast, Against):
         yield path, f"`best` needs `contrast: {{against: x}}` in the estimate `{check.estimate}`"
     if isinstance(decide, ByP) and kind.decides not in ("interval and p", "p"):
-        yield f"{path}.decide", f"must be `interval`: the estimator {kind.name} has no p-value (a family needs p-values)"
+        yield (
+            f"{path}.decide",
+            f"must be `interval`: the estimator {kind.name} has no p-value (a family needs p-values)",
+        )
     if decide == "interval" and kind.decides == "p":
         yield f"{path}.decide", f"must be {{p: level}}: the estimator {kind.name} is a test"
     if not isinstance(decide, ByP) and word in ("more_than", "no_more_than"):
-        yield f"{path}.decide", "must be {p: level, family: name}: an audit's check is a p-value, corrected over all audits of the claim"
+        yield (
+            f"{path}.decide",
+            "must be {p: level, family: name}: an audit's check is a p-value, corrected over all audits of the claim",
+        )
 
 
 def _rules(claim: TypedClaim) -> Iterator[Fault]:
@@ -157,10 +202,16 @@ def _rules(claim: TypedClaim) -> Iterator[Fault]:
             role = "for" if positive is (word != "not_reproduced") else "against"
             seen.setdefault(name, set()).add(role)
             if word != "not_reproduced" and not positive:
-                yield f"rules.{word}", f"may not rest on `{name}` being decided against: write a check of what must be true"
+                yield (
+                    f"rules.{word}",
+                    f"may not rest on `{name}` being decided against: write a check of what must be true",
+                )
     for name, roles in seen.items():
         if len(roles) > 1:
-            yield "rules", f"count the check `{name}` both for and against the claim; write {{not: {name}}} in `not_reproduced`, or a check of its own"
+            yield (
+                "rules",
+                f"count the check `{name}` both for and against the claim; write {{not: {name}}} in `not_reproduced`, or a check of its own",
+            )
     for name in m.checks:
         if name not in seen:
             yield f"checks.{name}", "stands in no rule; use it in `rules`, or move it to `comparisons`"
@@ -187,7 +238,10 @@ def _rule(path: str, rule: Any, claim: TypedClaim) -> Iterator[Fault]:
         elif rule in m.comparisons or rule in m.alternatives:
             yield path, f"names `{rule}`, which decides nothing; move it to `checks`"
         elif rule in m.estimates:
-            yield path, f"names the estimate `{rule}`: a point decides nothing; write a check of it, such as `{{estimate: {rule}, above: 0}}`"
+            yield (
+                path,
+                f"names the estimate `{rule}`: a point decides nothing; write a check of it, such as `{{estimate: {rule}, above: 0}}`",
+            )
         else:
             yield path, f"names no check, got {rule!r}{nearest(rule, m.checks)}; checks: {', '.join(m.checks)}"
         return
@@ -203,7 +257,10 @@ def _rule(path: str, rule: Any, claim: TypedClaim) -> Iterator[Fault]:
         axes = [{axis for q in claim.quantities.get(m.checks[n].estimate, ()) for axis in q.where}
                 for n, _ in signs(rule, True) if n in m.checks]  # fmt: skip
         if axes and not all(each in found for found in axes):
-            yield f"{path}.each", f"must be an axis of `over` of every estimate in it, got {each!r}{nearest(each, set.union(*axes))}"
+            yield (
+                f"{path}.each",
+                f"must be an axis of `over` of every estimate in it, got {each!r}{nearest(each, set.union(*axes))}",
+            )
     elif isinstance(rule, AtLeast) and isinstance(rule.of, list) and rule.at_least > len(rule.of):
         yield f"{path}.at_least", f"asks for {rule.at_least} of {len(rule.of)}"
     for i, part in enumerate(inner):
@@ -235,6 +292,7 @@ def _absence(claim: TypedClaim) -> Iterator[Fault]:
     absent = [name for name, check in m.checks.items() if check.no_more_than is not None]
     caught = [c for c in m.controls.values() if c.more_than is not None]
     if absent and not caught:
-        yield f"checks.{absent[0]}", "finds nothing, which counts only beside a control that the same procedure catches: add an audit of a planted leak to `controls`, with `more_than`"
-
-
+        yield (
+            f"checks.{absent[0]}",
+            "finds nothing, which counts only beside a control that the same procedure catches: add an audit of a planted leak to `controls`, with `more_than`",
+        )
