@@ -90,7 +90,7 @@ def exact(options: Exact, numbers: Numbers) -> Estimate:
     most = np.where(known, numbers.values, -np.inf).max(axis=1, initial=-np.inf)
     size = np.maximum(np.maximum(np.abs(least), np.abs(most)), np.asarray(numbers.size, float))
     with np.errstate(invalid="ignore", over="ignore"):
-        same = (least == most) | (most - least <= ROUNDING * size)
+        same = (least == most) | (np.isfinite(size) & (most - least <= ROUNDING * size))
         value = np.where(least == most, least, least / 2 + most / 2)
     counts = numbers.counts
     why = reasons(

@@ -46,6 +46,9 @@ class Numbers:
         if self.values.ndim != 2 or self.values.shape != self.status.shape:
             shapes = f"{self.values.shape}, {self.status.shape}"
             raise ValueError(f"numbers are (draws, seeds) with a status each, got {shapes}")
+        for name in ("values", "status", "upper"):  # sums run the same way whatever the memory's order
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name)))
         if not self.values.shape[1]:  # no column at all: one that is missing
             lone = np.full((self.values.shape[0], 1), np.nan)
             object.__setattr__(self, "values", lone)
@@ -194,9 +197,10 @@ def with_resolution(estimate: Estimate, half_width: ArrayLike, declared: bool = 
     # a constant's interval starts from its value
     low = np.where(lifted & np.isnan(estimate.low), estimate.value, estimate.low)
     high = np.where(lifted & np.isnan(estimate.high), estimate.value, estimate.high)
-    with np.errstate(invalid="ignore"):
-        low = np.where(half > 0, np.minimum(low, estimate.value - half), low)
-        high = np.where(half > 0, np.maximum(high, estimate.value + half), high)
+    with np.errstate(invalid="ignore"):  # without a value both ends move
+        floor = np.where(np.isnan(estimate.value), low - half, np.minimum(low, estimate.value - half))
+        roof = np.where(np.isnan(estimate.value), high + half, np.maximum(high, estimate.value + half))
+    low, high = np.where(half > 0, floor, low), np.where(half > 0, roof, high)
     return replace(
         estimate, low=low, high=high, resolution=half, reason=np.where(lifted, 0, estimate.reason).astype(np.uint8)
     )
