@@ -21,7 +21,7 @@ from descent.claims.error_rates.laws import Draw, Drawn
 from descent.claims.estimate.base import KINDS
 from descent.claims.judge import judge_source
 from descent.claims.operands.planned import Cell, MetricInfo, Planned
-from descent.claims.operands.source import Table
+from descent.claims.operands.tabled import Table
 from descent.claims.read.operands import Operand
 from descent.claims.table import CENSORED, DIVERGED, MISSING, OK, Cells
 
@@ -54,9 +54,10 @@ class World:
         for metric, drawn in self.operands.items():
             for i, c in np.ndindex(drawn.value.shape[1:]):
                 if (code := int(drawn.status[draw, i, c])) != MISSING:
+                    seed, step = (FIRST_SEED, i) if self.blocks else (FIRST_SEED + i, 0)
                     rows.append({
                         "paper": "simulated", "experiment": "s", "method": "m", **{a: v[c] for a, v in drawn.axes.items()},
-                        "seed": FIRST_SEED + (0 if self.blocks else i), "step": i if self.blocks else 0, "metric": metric, "value": drawn.value[draw, i, c],
+                        "seed": seed, "step": step, "metric": metric, "value": drawn.value[draw, i, c],
                         "status": names[code],
                     })  # fmt: skip
         return pd.DataFrame(rows)

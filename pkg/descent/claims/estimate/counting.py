@@ -258,7 +258,8 @@ register(
 )  # fmt: skip
 register(
     Kind(
-        "bench", "The median ratio of two costs measured in interleaved blocks.", Bench, "seeds", ALL, "block",
+        "bench", "The median ratio of two costs measured in interleaved blocks.", Bench, "seeds",
+        dict.fromkeys(("normal", "skewed", "heavy"), LEAST_BLOCKS), "block",
         "interval and p", bench, lambda o: f"median over blocks, {percent(o.level)} interval {_ORDER}",
         lambda o: LEAST_BLOCKS,
     )

@@ -179,7 +179,7 @@ def ks(options: KS, first: Numbers, second: Numbers | None = None) -> Estimate:
 register(
     Kind(
         "wilcoxon", "The pseudo-median of one number a seed, by signed ranks.", Wilcoxon, "seeds",
-        {"normal": 6, "skewed": None, "heavy": None, "binary": None, "clustered": 6}, "seed", "interval and p", wilcoxon,
+        ALL, "seed", "interval and p", wilcoxon,
         lambda o: f"pseudo-median over seeds, {percent(o.level)} interval by signed ranks",
         lambda o: next(n for n in range(LEAST_SEEDS, 64) if _signed_rank_tail(n, (1 - o.level) / 2) > 0),
     )
