@@ -34,8 +34,9 @@ def test_outcomes_of_0_and_1_are_a_share_with_its_exact_interval():
     got = cell([1.0] * 9 + [0.0])
     exact = stats.binomtest(9, 10).proportion_ci(0.95, "exact")
     assert got.statistic == "share" and (got.value, got.low, got.high) == pytest.approx((0.9, exact.low, exact.high))
-    one = cell([1.0] * 8)
+    one = cell([1.0] * 8, SHARE)
     assert one.high == 1 and one.low == pytest.approx(0.631, abs=1e-3)  # 8 of 8 is not certainty
+    assert cell([1.0] * 8).statistic == "mean"  # nothing says that these are shares
 
 
 def test_a_bounded_mean_keeps_its_t_interval_inside_the_range():

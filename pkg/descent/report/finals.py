@@ -104,13 +104,14 @@ def _averaged(frame: pd.DataFrame, last: pd.DataFrame, keys: list[str], final: s
 def table_options(metric: Metric | None, columns: Sequence[np.ndarray]) -> Options:
     """The estimator of one column of a table: one for all its cells, whose ok values `columns` are.
 
-    0 or 1: the share, exact. Positive and declared `log`: the geometric mean. Else the mean with its t interval, unless
+    0 or 1 (both occur, or the range says so): the share, exact. Positive and declared `log`: the geometric mean. Else the mean with its t interval, unless
     one would leave what the values cannot leave (0 for numbers never below it, 1 for numbers inside [0, 1], the declared
     range): then positive numbers go to the log scale, others to the median, whose interval lies among the values.
     """
     values = np.concatenate([np.asarray(c, float) for c in columns]) if columns else np.empty(0)
     values = values[np.isfinite(values)]
-    if len(values) and np.isin(values, (0, 1)).all() and (metric is None or metric.resolution == 0):
+    both = len(np.unique(values)) == 2 or (metric is not None and metric.range == (0, 1))
+    if len(values) and both and np.isin(values, (0, 1)).all():
         return KINDS["share"].options(kind="share")
     positive = bool(len(values)) and bool((values > 0).all())
     if metric is not None and metric.log and positive:
