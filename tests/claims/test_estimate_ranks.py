@@ -13,24 +13,27 @@ from statsmodels.stats.multitest import multipletests
 from descent.claims.estimate import kinds  # noqa: F401
 from descent.claims.estimate.base import DIVERGED, MISSING, UNDEFINED, Numbers, estimate
 from descent.claims.estimate.holm import holm
-from descent.claims.estimate.rank import KS, Wilcoxon, signed_rank_p
+from descent.claims.estimate.rank import KS, Wilcoxon, signed_rank_law
 
 # -- Wilcoxon ---------------------------------------------------------------------------------------------------------
 
 
-def enumerated(values):
-    """P[W+ >= seen] over all sign flips, midranks, zeros dropped."""
-    moved = values[values != 0]
-    rank = stats.rankdata(np.abs(moved))
-    seen = rank[moved > 0].sum()
-    flips = np.array(list(itertools.product((0, 1), repeat=len(moved))))
-    return float((flips @ rank >= seen - 1e-9).mean()) if len(moved) else 1.0
+@pytest.mark.parametrize("sizes", [[1, 2, 3, 4, 5, 6, 7], [1, 1, 2, 2, 2, 5], [0, 0, 1, 1, 1, 1, 3, 3], [1] * 7])
+def test_under_every_sign_the_p_is_small_as_rarely_as_it_says(sizes):
+    """All signs of given sizes, ties and zeros too: P[p <= a] <= a at every a, and equality without ties."""
+    signs = np.array(list(itertools.product((-1.0, 1.0), repeat=len(sizes))))
+    got = estimate(Wilcoxon(level=0.6), Numbers.ok(signs * np.array(sizes, float)))
+    for side in ("above", "below"):
+        p = got.p(0, side)
+        reached = np.array([(p <= a).mean() for a in np.unique(p)])
+        assert (reached <= np.unique(p) + 1e-12).all()
+        if len(set(sizes)) == len(sizes):
+            assert reached == pytest.approx(np.unique(p))
 
 
-@given(st.lists(st.integers(-4, 4), min_size=5, max_size=10))
-def test_signed_ranks_with_ties_and_zeros_are_enumerated(values):
-    values = np.array(values, float)
-    assert signed_rank_p(values[None])[0] == pytest.approx(enumerated(values), abs=1e-12)
+def test_the_law_is_that_of_all_signs():
+    ranks = np.array(list(itertools.product((0, 1), repeat=6))) @ np.arange(1, 7)
+    assert signed_rank_law(6)[:22] == pytest.approx([(ranks >= w).mean() for w in range(22)])
 
 
 @pytest.mark.parametrize("n", [6, 8, 20, 45])
@@ -44,10 +47,13 @@ def test_signed_ranks_are_scipys_exact_ones(n):
 
 
 def test_draws_may_lack_numbers():
-    values = np.array([[1.0, -2, 3, 4, np.nan, 6], [1, 2, 3, -4, 5, 6]])
-    p = signed_rank_p(values)
-    assert p[0] == pytest.approx(enumerated(values[0, [0, 1, 2, 3, 5]])) and p[1] == pytest.approx(
-        enumerated(values[1])
+    values = np.array([[1.0, -2, 3, 4, np.nan, 6, 7], [1, 2, 3, -4, 5, 6, 8]])
+    status = np.where(np.isnan(values), MISSING, 0).astype(np.uint8)
+    got = estimate(Wilcoxon(), Numbers(values, status, 7))
+    short = estimate(Wilcoxon(), Numbers.ok(values[0, ~np.isnan(values[0])]))
+    assert got.low[0] == short.low[0] and got.high[0] == short.high[0] and got.n.tolist() == [6, 7]
+    assert not got.decidable[0] and got.p(0, "above")[1] == pytest.approx(
+        stats.wilcoxon(values[1], alternative="greater").pvalue
     )
 
 

@@ -122,10 +122,11 @@ class Case:
         """`draws` sets of records with n planned seeds."""
         key = zlib.crc32(f"{self.name}, n = {n}".encode())
         operands = self.draw(np.random.Generator(np.random.SFC64([key, stream])), draws, n)
-        planned = Planned(
-            {"s": [Cell("m", {}, tuple(range(FIRST_SEED, FIRST_SEED + n)))]}, {}, {m: MetricInfo() for m in operands}
-        )
-        return World(planned, draws, operands)
+        blocks = self.estimator["kind"] == "bench"
+        seeds = tuple(range(FIRST_SEED, FIRST_SEED + (1 if blocks else n)))
+        settings = [{axis: v} for drawn in operands.values() for axis in drawn.axes for v in drawn.axes[axis].tolist()]
+        cells = [Cell("m", setting, seeds) for setting in settings or [{}]]
+        return World(Planned({"s": cells}, {}, {m: MetricInfo() for m in operands}), draws, operands, blocks)
 
 
 class Rates(NamedTuple):

@@ -1,4 +1,8 @@
-"""Wilcoxon's signed ranks and the Kolmogorov-Smirnov distance, both exact or bounded at any number of seeds."""
+"""Wilcoxon's signed ranks and the Kolmogorov-Smirnov distance, both exact or bounded at any number of seeds.
+
+Signed ranks are written as pairs (Tukey): W+ is the number of pairs, a seed with itself too, whose mean lies above the
+criterion. So p and interval say the same, a harder criterion is never easier, and ties count against the claim.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import stats
 
 from descent.claims.estimate.base import (
     LEAST_SEEDS,
@@ -42,39 +45,19 @@ class KS(Options):
 # -- signed ranks -----------------------------------------------------------------------------------------------------
 
 
-def signed_rank_p(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(D,) P[W+ >= what is seen] when every sign is a fair coin: "above 0" for small p. values: (D, n), NaN left out.
-
-    Zeros are dropped, ties share their ranks; the law of W+ is the exact one of these ranks, by adding one rank at a
-    time (scipy.stats.wilcoxon's exact law where there are no ties).
-    """
-    moved = ~np.isnan(values) & (values != 0)
-    size = np.where(moved, np.abs(values), np.nan)
-    rank = np.nan_to_num(stats.rankdata(np.where(moved, size, np.inf), axis=1)) * moved
-    twice = np.rint(2 * rank).astype(int)  # ties give halves
-    seen = np.where(values > 0, twice, 0).sum(axis=1)
-    n = values.shape[1]
-    if (twice[:, None, :].max(initial=0)) == 0:
-        return np.ones(len(values))
-    total = n * (n + 1)
-    mass = np.zeros((len(values), total + 1))
-    mass[:, 0] = 1.0
-    column = np.arange(total + 1)
-    for i in range(n):  # over seeds, all draws at once
-        back = column - twice[:, i : i + 1]
-        shifted = np.where(back >= 0, np.take_along_axis(mass, np.maximum(back, 0), axis=1), 0.0)
-        mass = (mass + shifted) / 2
-    return np.where(column >= seen[:, None], mass, 0.0).sum(axis=1)
-
-
 @lru_cache
-def _signed_rank_tail(n: int, tail: float) -> int:
-    """The largest k with P[W+ <= k - 1] <= tail without ties; 0 where there is none."""
+def signed_rank_law(n: int) -> NDArray[np.float64]:
+    """P[W+ >= w] for w = 0..n (n + 1) / 2 + 1: W+ of n numbers whose signs are fair coins (Wilcoxon 1945)."""
     mass = np.zeros(n * (n + 1) // 2 + 1)
     mass[0] = 1.0
     for i in range(1, n + 1):
         mass = (mass + np.concatenate([np.zeros(i), mass[:-i]])) / 2
-    return int(np.searchsorted(np.cumsum(mass), tail, side="right"))
+    return np.append(np.cumsum(mass[::-1])[::-1], 0.0)
+
+
+def _signed_rank_tail(n: int, tail: float) -> int:
+    """The largest k with P[W+ <= k - 1] <= tail; 0 where there is none. The law is symmetric."""
+    return int(np.searchsorted(signed_rank_law(n)[::-1][1:], tail, side="right"))
 
 
 def _walsh(values: NDArray[np.float64], hole: float) -> NDArray[np.float64]:
@@ -105,8 +88,13 @@ def wilcoxon(options: Wilcoxon, numbers: Numbers) -> Estimate:
     why = reasons(numbers.draws, ("missing", counts["missing"] > 0), ("few", n < LEAST_SEEDS), ("open", k < 1))
 
     def test(criterion: Any, side: Side) -> NDArray[np.float64]:
+        # W+ is the number of pairs whose mean is beyond the criterion; a pair on it counts against the claim
         c = np.asarray(criterion, float)[..., None]
-        return signed_rank_p(low_at - c) if side == "above" else signed_rank_p(c - high_at)
+        beyond = (below > c).sum(axis=1) if side == "above" else (above < c).sum(axis=1)
+        p = np.empty(len(n))
+        for size in sizes.tolist():
+            p[n == size] = signed_rank_law(size)[beyond[n == size]]
+        return p
 
     return Estimate(
         options.kind,

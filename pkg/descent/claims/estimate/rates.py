@@ -7,9 +7,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from scipy import stats
 
 from descent.claims.estimate.base import OK, Estimate, Kind, Numbers, Options, Side, reasons, register
-from descent.privacy.audit import clopper_pearson
 
 
 class Rates(Options):
@@ -21,14 +21,12 @@ class Rates(Options):
     )
 
 
-def _bound(tp: NDArray, p: NDArray, fp: NDArray, n: NDArray, level: NDArray) -> NDArray[np.float64]:
-    """log(lower TPR / upper FPR), each end one-sided at half of 1 - level; never below 0."""
-    found = np.zeros(tp.shape)
-    for i in np.ndindex(tp.shape):
-        low = clopper_pearson(int(tp[i]), int(p[i]), float(level[i]))[0]
-        high = clopper_pearson(int(fp[i]), int(n[i]), float(level[i]))[1]
-        found[i] = max(0.0, float(np.log(low / high))) if low > 0 else 0.0
-    return found
+def _bound(tp: NDArray, p: NDArray, fp: NDArray, n: NDArray, error: NDArray | float) -> NDArray[np.float64]:
+    """log(lower TPR / upper FPR), Clopper and Pearson's ends, each at half of `error`; never below 0."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        low = np.where(tp > 0, stats.beta.ppf(error / 2, tp, p - tp + 1), 0.0)
+        high = np.where(fp < n, stats.beta.isf(error / 2, fp + 1, n - fp), 1.0)
+        return np.maximum(0.0, np.log(low / high))
 
 
 def rates(options: Rates, *counts: Numbers) -> Estimate:
@@ -41,8 +39,8 @@ def rates(options: Rates, *counts: Numbers) -> Estimate:
     use = whole & sane
     tp, p, fp, n = (np.where(use, x, 1) for x in (tp, p, fp, n))
     runs = max(shape[1], counts[0].planned)
-    level = np.full(shape, 1 - (1 - options.level) / runs)
-    bound, cap = _bound(tp, p, fp, n, level), _bound(p, p, np.zeros(shape), n, level)
+    error = (1 - options.level) / runs
+    bound, cap = _bound(tp, p, fp, n, error), _bound(p, p, np.zeros(shape), n, error)
 
     def test(criterion: Any, side: Side) -> NDArray[np.float64]:
         """runs times the smallest level of error at which a run's bound exceeds the criterion."""
@@ -51,7 +49,7 @@ def rates(options: Rates, *counts: Numbers) -> Estimate:
         low, high = np.full(shape, 1e-12), np.ones(shape)
         for _ in range(40):
             middle = np.sqrt(low * high)
-            beyond = _bound(tp, p, fp, n, 1 - middle) > criterion
+            beyond = _bound(tp, p, fp, n, middle) > criterion
             low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
         return np.minimum(1.0, runs * np.where(use, high, 1.0).min(axis=1, initial=1.0))
 
