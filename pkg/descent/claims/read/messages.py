@@ -104,8 +104,8 @@ def _plain(text: str) -> str:
 
 def _unknown(key: str, holder: Any) -> str:
     names = _keys(holder)
-    hint = nearest(key, names)
-    advice = f": {GONE[key]}" if key in GONE and not hint else ""
+    advice = f": {GONE[key]}" if key in GONE else ""
+    hint = "" if advice else nearest(key, names)
     return f"is not a key here{hint}{advice}" + (f"; allowed: {', '.join(names)}" if names else "")
 
 

@@ -90,7 +90,7 @@ def _reading(value: Any) -> str | None:
     if type(value) is int:
         return "step"
     if isinstance(value, str):
-        return "end"
+        return "end" if value in ("last", "first", "all") else None
     keys = (
         set(value)
         if isinstance(value, dict)
