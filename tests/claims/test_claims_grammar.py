@@ -10,7 +10,8 @@ import yaml
 from making import claim, operand
 
 from descent.claims.read.parse import parse_claims
-from descent.config.plan import claim_names, room_of
+from descent.config.claimed import claim_names
+from descent.config.plan import room_of
 from descent.config.read import read_paper
 from descent.core.errors import ConfigError
 

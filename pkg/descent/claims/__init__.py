@@ -10,7 +10,7 @@ __getattr__, __dir__, __all__ = exports(
     __name__,
     {
         "parse_claims": "read.parse",
-        "reference_faults": "read.names",
+        "reference_faults": "read.references",
         "TypedClaim": "read.claim",
         "judge": "judge",
         "ClaimResult": "results",
