@@ -80,7 +80,7 @@ PAGE = """# How often a verdict is wrong
 
 Made by `python -m descent.claims.error_rates`; the random numbers are keyed, so it makes the same page again. Every line
 is a claim in the grammar of [claims.md](claims.md), judged on {draws:,} simulated sets of records (fewer where an
-estimator is slow). Its criterion is the truth itself: "reproduced" and "not reproduced" are then both wrong, and no
+estimator is slow, more where 90 % is near). Its criterion is the truth itself: "reproduced" and "not reproduced" are then both wrong, and no
 criterion is worse. Standard error of a percentage near 95: {error:.1f}.
 
 ## Coverage and wrong verdicts

@@ -69,6 +69,7 @@ class Case:
 
     law: in words. draw(rng, D, n) -> operands. truth: of the quantity. estimator, value, scale, data: as the claim has
     them. criterion(truth) -> the check's word and number; by default `above` the truth. p: level, where a p decides.
+    slow: more is fewer draws.
     """
 
     estimator: Mapping[str, Any]
@@ -83,7 +84,7 @@ class Case:
     note: str = ""
     sizes: tuple[int, ...] = N
     extra: Mapping[str, Any] = field(default_factory=dict)
-    slow: int = 1
+    slow: float = 1
 
     @property
     def name(self) -> str:
@@ -148,7 +149,7 @@ class Rates(NamedTuple):
 
 def rates(case: Case, n: int, draws: int) -> Rates:
     """Judge `draws` simulated sets of records, a chunk at a time."""
-    draws = max(min(CHUNK, draws), draws // case.slow)
+    draws = max(min(CHUNK, draws), int(draws / case.slow))
     found = [_counts(case, n, min(CHUNK, draws - at), at // CHUNK) for at in range(0, draws, CHUNK)]
     total = np.sum([counts for counts, _ in found], axis=0) / draws
     return Rates(*(float(x) for x in total), found[0][1], draws)
