@@ -12,7 +12,6 @@ __getattr__, __dir__, __all__ = exports(
         "parse_claims": "read.parse",
         "reference_faults": "read.references",
         "TypedClaim": "read.claim",
-        "judge": "judge",
         "ClaimResult": "results",
         "CheckResult": "results",
         "EstimateResult": "results",
