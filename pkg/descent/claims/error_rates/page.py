@@ -92,9 +92,12 @@ verdict comes of it. An n is a number of seeds, for `bench` of blocks.
 
 {table}
 
-What is declared matters: exponential numbers declared normal are judged, and err as their line says (t at 5 seeds
-{skewed}). Lognormal(1.5) numbers have no mean that few seeds can see; their median, a share or the mean of their
-logarithm is estimated as well as any other.
+What is declared matters. Exponential numbers declared normal are judged, and err as their line says: t at 5 seeds
+{skewed}.
+What skew costs is on one side: the mean of skewed numbers is underestimated, so "above" errs against a claim and "below"
+for it. Lognormal(1.5) numbers have no mean that few seeds can see; their median, a share or the mean of their logarithm
+is estimated as well as any other. Where the truth is a number that seeds take (the median of 0 or 1 is 1), an interval
+that ends there decides against "above", rightly.
 
 ## Missing seeds
 
