@@ -66,7 +66,7 @@ def test_a_missing_seed_decides_nothing_and_helps_nobody(case):
         assert all(at_most(share, 0.025, DRAWS) for share in wrong), wrong
 
 
-FEW = [case for case in CASES if case.slow < 10 and case.estimator["kind"] != "quantile"]
+FEW = [case for case in CASES if case.slow < 10 and not case.records and case.estimator["kind"] != "quantile"]
 
 
 @pytest.mark.parametrize("case", FEW + SPOILT, ids=names(FEW + SPOILT))
@@ -82,6 +82,13 @@ def test_a_draw_is_judged_as_its_records_are(case):
         for one, many in ((check.estimate, found.value), (check.ci_low, found.low), (check.ci_high, found.high)):
             assert (one is None and not np.isfinite(many[draw])) or one == pytest.approx(many[draw], rel=1e-9)
         assert check.used == found.n[draw] and MetricInfo().resolution == 0
+
+
+def test_records_that_share_a_seeds_effect_are_refused_as_replicates():
+    case = next(case for case in CASES if case.records)
+    got = rates(case, 10, 500)
+    assert "`record` needs independent records" in got.refused and got.coverage < 0.75
+    assert got.decided == got.reproduced == got.not_reproduced == 0
 
 
 def test_a_family_of_eight_is_wrong_as_rarely_as_one():

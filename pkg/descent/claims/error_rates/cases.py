@@ -15,6 +15,7 @@ from descent.claims.error_rates.laws import (
     LOGNORMAL,
     NOISE,
     NORMAL,
+    RECORDS,
     RIGHT,
     SIGMA,
     Draw,
@@ -26,6 +27,7 @@ from descent.claims.error_rates.laws import (
     lost,
     outcomes,
     pair,
+    records_of_seeds,
     slopes,
     the_worst,
 )  # fmt: skip
@@ -66,6 +68,8 @@ def _means() -> Iterator[Case]:
     yield Case(
         {"kind": "t"}, "a slope a seed, random slopes", slopes, 0.0, "clustered", "slope(log2(k), v)", extra=ALONG
     )
+    yield Case({"kind": "t"}, "records as replicates, an effect a seed", records_of_seeds, 0.0, "clustered",
+               extra={"read": "all"}, records=RECORDS, note=f"mean over records, {RECORDS} a seed, t")  # fmt: skip
     yield Case({"kind": "t"}, f"lognormal({SIGMA}) ratios", LOGNORMAL, 1.0, "normal", scale="log")
     yield Case({"kind": "t"}, "exponential ratios", EXPONENTIAL, math.exp(-np.euler_gamma), "skewed", scale="log")
     for data in ("normal", "skewed", "heavy"):

@@ -25,7 +25,7 @@ Draw = Callable[[np.random.Generator, int, int], Mapping[str, Drawn]]
 
 SIGMA = 1.5
 RIGHT = 0.9
-SLOPES, NOISE = 0.5, 1.0
+SLOPES, NOISE, RECORDS = 0.5, 1.0, 8
 
 
 def _ok(value: NDArray[np.float64], axes: Mapping[str, Any] | None = None) -> Drawn:
@@ -60,6 +60,12 @@ def outcomes(rng: np.random.Generator, draws: int, n: int) -> dict[str, Drawn]:
 def clusters(rng: np.random.Generator, draws: int, n: int) -> dict[str, Drawn]:
     """The mean of four numbers that share a seed's effect."""
     return {"v": _ok(rng.normal(size=(draws, n)) + NOISE * rng.normal(size=(draws, n, 4)).mean(axis=-1))}
+
+
+def records_of_seeds(rng: np.random.Generator, draws: int, n: int) -> dict[str, Drawn]:
+    """RECORDS numbers a seed that share its effect, each a column: (D, n * RECORDS)."""
+    value = rng.normal(size=(draws, n, 1)) + NOISE * rng.normal(size=(draws, n, RECORDS))
+    return {"v": _ok(value.reshape(draws, n * RECORDS))}
 
 
 def apart(draw: Draw, data: str) -> Draw:

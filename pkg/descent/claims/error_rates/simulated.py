@@ -24,6 +24,7 @@ from descent.claims.operands.planned import Cell, MetricInfo, Planned
 from descent.claims.operands.tabled import Table
 from descent.claims.read.operands import Operand
 from descent.claims.table import CENSORED, DIVERGED, MISSING, OK, Cells
+from descent.core.errors import ConfigError
 
 N = (5, 8, 10, 20, 40)
 NOT_REPRODUCED = VERDICTS.index("not reproduced")
@@ -40,13 +41,20 @@ class World:
     planned: Planned
     draws: int
     operands: Mapping[str, Drawn]
-    blocks: bool = False  # of one seed, instead of seeds
+    records: int = 0  # records a seed that are replicates, 0 where seeds are
 
     def table(self, operand: Operand, levels: Mapping[str, Table], rows: bool) -> Table:
         """The operand's numbers, one column a planned seed."""
         drawn = self.operands[operand.metric]
-        keys = tuple((FIRST_SEED, i) if self.blocks else (FIRST_SEED + i,) for i in range(drawn.value.shape[1]))
+        columns = range(drawn.value.shape[1])
+        keys = tuple(self._place(i) if self.records else (FIRST_SEED + i,) for i in columns)
         return Table(keys, Cells(drawn.value, drawn.status), dict(drawn.axes))
+
+    def _place(self, column: int) -> tuple[int, int]:
+        """(seed, step) of a column."""
+        return (
+            (FIRST_SEED + column // self.records, column % self.records) if self.records else (FIRST_SEED + column, 0)
+        )
 
     def frame(self, draw: int) -> pd.DataFrame:
         """One draw as a job would have recorded it; a missing seed has no row."""
@@ -55,7 +63,7 @@ class World:
         for metric, drawn in self.operands.items():
             for i, c in np.ndindex(drawn.value.shape[1:]):
                 if (code := int(drawn.status[draw, i, c])) != MISSING:
-                    seed, step = (FIRST_SEED, i) if self.blocks else (FIRST_SEED + i, 0)
+                    seed, step = self._place(i)
                     rows.append({
                         "paper": "simulated", "experiment": "s", "method": "m", **{a: v[c] for a, v in drawn.axes.items()},
                         "seed": seed, "step": step, "metric": metric, "value": drawn.value[draw, i, c],
@@ -70,7 +78,7 @@ class Case:
 
     law: in words. draw(rng, D, n) -> operands. truth: of the quantity. estimator, value, scale, data: as the claim has
     them. criterion(truth) -> the check's word and number; by default `above` the truth. p: level, where a p decides.
-    slow: more is fewer draws.
+    slow: more is fewer draws. records: replicates a seed, where records are the replicates.
     """
 
     estimator: Mapping[str, Any]
@@ -86,6 +94,7 @@ class Case:
     sizes: tuple[int, ...] = N
     extra: Mapping[str, Any] = field(default_factory=dict)
     slow: float = 1
+    records: int = 0
 
     @property
     def name(self) -> str:
@@ -101,12 +110,14 @@ class Case:
         """The claim, as a paper's YAML would have it."""
         metrics = list(self.draw(np.random.default_rng(0), 1, 5))
         operands = {name: {"experiment": "s", "method": "m", "metric": name, **self.extra} for name in metrics}
-        estimate = {
+        estimate: dict[str, Any] = {
             "operands": operands,
             "estimator": dict(self.estimator),
             "scale": self.scale,
             "data": data or self.data,
         }
+        if self.records:
+            estimate["replicate"] = "record"
         if self.value is not None:
             estimate["value"] = self.value
         check = {"estimate": "q", **self.criterion(self.truth)}
@@ -124,11 +135,16 @@ class Case:
         """`draws` sets of records with n planned seeds."""
         key = zlib.crc32(f"{self.name}, n = {n}".encode())
         operands = self.draw(np.random.Generator(np.random.SFC64([key, stream])), draws, n)
-        blocks = self.estimator["kind"] == "bench"
-        seeds = tuple(range(FIRST_SEED, FIRST_SEED + (1 if blocks else n)))
+        bench = self.estimator["kind"] == "bench"
+        seeds = tuple(range(FIRST_SEED, FIRST_SEED + (1 if bench else n)))
         settings = [{axis: v} for drawn in operands.values() for axis in drawn.axes for v in drawn.axes[axis].tolist()]
         cells = [Cell("m", setting, seeds) for setting in settings or [{}]]
-        return World(Planned({"s": cells}, {}, {m: MetricInfo() for m in operands}), draws, operands, blocks)
+        return World(
+            Planned({"s": cells}, {}, {m: MetricInfo() for m in operands}),
+            draws,
+            operands,
+            n if bench else self.records,
+        )
 
 
 class Rates(NamedTuple):
@@ -157,14 +173,20 @@ def rates(case: Case, n: int, draws: int) -> Rates:
 
 
 def _counts(case: Case, n: int, draws: int, stream: int) -> tuple[NDArray[np.float64], str]:
-    judged = judge_source(case.claims(), case.world(draws, n, stream), scale="study")[0]
+    world, refused = case.world(draws, n, stream), ""
+    try:
+        judged = judge_source(case.claims(), world, scale="study")[0]
+    except ConfigError as fault:  # the reader's own refusal; what would come of it is shown all the same
+        judged, refused = judge_source(case.claims("normal"), world, scale="study")[0], str(fault)
     part = judged.made["q"][0].parts[0]
     e = part.estimate
     slack = 1e-12 * max(1.0, abs(case.truth))  # an interval of equal numbers is a point
     too_high, too_low = e.low > case.truth + slack, e.high < case.truth - slack
     covered = ~too_high & ~too_low & ~np.isnan(e.low)
-    counts = [covered, too_high, too_low, judged.verdict == REPRODUCED, judged.verdict == NOT_REPRODUCED, e.decidable]
-    return np.array([c.sum() for c in counts], float), "" if e.decidable.any() else part.why_not()
+    refused = refused or ("" if e.decidable.any() else part.why_not())
+    verdicts = [(judged.verdict == verdict) & (not refused) for verdict in (REPRODUCED, NOT_REPRODUCED)]
+    counts = [covered, too_high, too_low, *verdicts, e.decidable & (not refused)]
+    return np.array([c.sum() for c in counts], float), refused
 
 
 def simulate(which: Iterable[Case], draws: int) -> dict[tuple[Case, int], Rates]:
@@ -177,11 +199,11 @@ def least(kind: str, which: Iterable[Case], coverage: Callable[[Case, int], floa
 
     None: at no n that is simulated. A t interval takes no 0 or 1 data at any n: each draw of two values is refused. The
     90 % interval of two one-sided tests is the t interval's own, so it does not count here; a tolerance bound, whose
-    interval has 90 %, may fall short of it by as much as others of 95.
+    interval has 90 %, may fall short of it by as much as others of 95. Clustered records are refused as replicates.
     """
     held: dict[str, int | None] = {}
     for case in which:
-        if case.estimator["kind"] != kind or "alpha" in case.estimator:
+        if case.estimator["kind"] != kind or "alpha" in case.estimator or case.records:
             continue
         wanted = min(LEAST_COVERAGE, KINDS[kind].options(**case.estimator).level - 0.05)
         good: int | None = None
