@@ -42,9 +42,11 @@ def test_outcomes_of_0_and_1_are_a_share_with_its_exact_interval():
 def test_a_bounded_mean_keeps_its_t_interval_inside_the_range():
     values = np.array([0.99, 0.97, 1.0, 0.995, 0.85, 0.999])
     assert stats.t.interval(0.95, 5, values.mean(), stats.sem(values))[1] > 1
-    declared = cell(values, SHARE)
-    assert declared.statistic == "median" and declared.low == 0.85 and declared.high == 1.0
-    inside = cell([0.4, 0.5, 0.45, 0.6, 0.55], SHARE)
+    declared, seen = cell(values, SHARE), cell(values, PLAIN)
+    assert declared.statistic == "mean" and declared.value == pytest.approx(values.mean()) and declared.high == 1.0
+    assert declared.low == pytest.approx(stats.t.interval(0.95, 5, values.mean(), stats.sem(values))[0])
+    assert seen.statistic == "median" and (seen.low, seen.high) == (0.85, 1.0)
+    inside = cell([0.4, 0.5, 0.45, 0.6, 0.55], PLAIN)
     assert inside.statistic == "mean" and 0 < inside.low < inside.high < 1
 
 

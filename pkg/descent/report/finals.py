@@ -104,9 +104,10 @@ def _averaged(frame: pd.DataFrame, last: pd.DataFrame, keys: list[str], final: s
 def table_options(metric: Metric | None, columns: Sequence[np.ndarray]) -> Options:
     """The estimator of one column of a table: one for all its cells, whose ok values `columns` are.
 
-    0 or 1 (both occur, or the range says so): the share, exact. Positive and declared `log`: the geometric mean. Else the mean with its t interval, unless
-    one would leave what the values cannot leave (0 for numbers never below it, 1 for numbers inside [0, 1], the declared
-    range): then positive numbers go to the log scale, others to the median, whose interval lies among the values.
+    0 or 1 (both occur, or the range says so): the share, exact. Positive and declared `log`: the geometric mean. Else the
+    mean with its t interval, cut to a declared range; where none is declared and an interval would leave what the values
+    do not leave (0 for numbers never below it, 1 for numbers inside [0, 1]), positive numbers go to the log scale and
+    others to the median, whose interval lies among the values.
     """
     values = np.concatenate([np.asarray(c, float) for c in columns]) if columns else np.empty(0)
     values = values[np.isfinite(values)]
@@ -117,14 +118,18 @@ def table_options(metric: Metric | None, columns: Sequence[np.ndarray]) -> Optio
     if metric is not None and metric.log and positive:
         return KINDS["t"].options(kind="t", scale="log")
     plain = KINDS["t"].options(kind="t")
-    low, high = metric.range if metric is not None and metric.range is not None else (-np.inf, np.inf)
-    if len(values) and metric is not None and metric.range is None:
+    low, high = (-np.inf, np.inf)
+    if metric is not None and metric.range is not None:
+        if np.isfinite(metric.range).all():
+            return plain  # its interval is cut to the range
+        low, high = metric.range
+    elif len(values) and metric is not None:
         low = 0.0 if (values >= 0).all() else low
         high = 1.0 if low == 0 and (values <= 1).all() else high
     found = [estimate(plain, Numbers.ok(c)) for c in columns if len(c)]
     if any(e.low[0] < low or e.high[0] > high for e in found):
-        inside = high == np.inf and positive
-        return KINDS["t"].options(kind="t", scale="log") if inside else KINDS["median"].options(kind="median")
+        ratio = high == np.inf and low == 0 and positive
+        return KINDS["t"].options(kind="t", scale="log") if ratio else KINDS["median"].options(kind="median")
     return plain
 
 
