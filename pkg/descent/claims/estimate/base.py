@@ -86,7 +86,8 @@ REASONS: dict[str, str] = {
     "positive": "the log scale needs positive numbers, and a {noun} has none; estimate a difference",
     "constant": "all {noun}s have the same number, so nothing is known of how it varies; declare its resolution, or "
                 "that it is exact",
-    "two": "the numbers take two values only, so a t interval does not hold; estimate a share",
+    "two": "the numbers take two values only, so a t interval does not hold; estimate a share, or declare "
+           "their resolution",
     "share": "the numbers are not 0 or 1; say `below` or `above` what counts",
     "open": "no interval at this level exists for so few {noun}s",
     "inexact": "the {noun}s differ, so the quantity is not exact",
