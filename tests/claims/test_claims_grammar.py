@@ -127,7 +127,9 @@ def test_every_name_in_a_claim_is_one_that_the_paper_has(slug):
             for one in each["operands"].values():
                 one["metric"] = one["metric"] + "z"
     found = told(raw)
-    assert sum("names no figure" in f for f in found) == len(raw) and sum("does not declare" in f for f in found) > len(raw)
+    assert sum("names no figure" in f for f in found) == len(raw) and sum("does not declare" in f for f in found) > len(
+        raw
+    )
 
 
 # -- mutations --------------------------------------------------------------------------------------------------------

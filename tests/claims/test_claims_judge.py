@@ -94,7 +94,11 @@ def test_an_absent_seed_is_counted_and_leaves_the_check_open():
     frames = two(normal(1, 0.1, seed=1), normal(2, 0.1, seed=2))
     plan = planned(together(*frames))
     result = verdict_of(HALF, frames[0][frames[0]["seed"] != 1003], frames[1], plan=plan)
-    assert result.verdict == "inconclusive" and (result.headline.used, result.headline.planned, result.headline.n_missing) == (9, 10, 1)
+    assert result.verdict == "inconclusive" and (
+        result.headline.used,
+        result.headline.planned,
+        result.headline.n_missing,
+    ) == (9, 10, 1)
     assert "1 of 10 seeds has no number" in result.reason and "seed 1003" in result.reason
 
 
@@ -129,13 +133,19 @@ def test_what_diverged_is_worst_on_the_side_that_the_metric_says():
     for better in ("lower", "higher"):
         result = verdict_of(one, frame, plan=planned(together(frame), y=MetricInfo(better)))
         assert result.verdict == "reproduced" and result.headline.n_diverged == 1
-    share = claim({"ok": {"operands": {"a": operand("a")}, "value": "a < 2", "estimator": "share"}}, {"most": {"estimate": "ok", "above": 0.3}})
+    share = claim(
+        {"ok": {"operands": {"a": operand("a")}, "value": "a < 2", "estimator": "share"}},
+        {"most": {"estimate": "ok", "above": 0.3}},
+    )
     result = verdict_of(share, frame, plan=planned(together(frame), y=MetricInfo("lower")))
     assert result.headline.estimate == 0.9
 
 
 def test_a_share_counts_a_condition_with_its_exact_interval():
-    share = claim({"hit": {"operands": {"a": operand("a")}, "value": "a >= 1", "estimator": "share"}}, {"most": {"estimate": "hit", "above": 0.65}})
+    share = claim(
+        {"hit": {"operands": {"a": operand("a")}, "value": "a >= 1", "estimator": "share"}},
+        {"most": {"estimate": "hit", "above": 0.65}},
+    )
     result = verdict_of(share, rows([1] * 10, "a"))
     assert result.headline.ci_low == pytest.approx(0.6915, abs=1e-4) and result.verdict == "reproduced"
 
@@ -153,7 +163,11 @@ def test_every_record_is_a_replicate_where_the_claim_says_so():
 def test_dropping_rows_of_any_seeds_never_makes_a_verdict_better():
     rng = np.random.default_rng(0)
     good = {"inconclusive": 0, "not reproduced": 0, "partly": 1, "reproduced": 2}
-    rule = {"reproduced": {"all": ["far", "apart", "hit"]}, "partly": "apart", "not_reproduced": {"any": [{"not": "apart"}, {"not": "hit"}]}}
+    rule = {
+        "reproduced": {"all": ["far", "apart", "hit"]},
+        "partly": "apart",
+        "not_reproduced": {"any": [{"not": "apart"}, {"not": "hit"}]},
+    }
     one = claim(
         {"ratio": RATIO, "gap": {**GAP, "estimator": {"kind": "jackknife"}}, "n": {"operands": {"b": operand("b")}, "value": "b > 1", "estimator": "share"},
          "all": {"operands": {"a": operand("a"), "b": operand("b")}, "value": {"a": "a", "b": "b"}, "contrast": "adjacent"}},
@@ -205,7 +219,9 @@ def test_a_control_without_records_gates_as_well():
 def family(n, shift, level=0.05):
     frames = [rows(normal(shift if i == 0 else 0.0, 1.0, seed=i), f"m{i}") for i in range(n)]
     over = {"over": {"m": [f"m{i}" for i in range(n)]}, "operands": {"x": operand("{m}")}}
-    return frames, claim({"x": over}, {"up": {"estimate": "x", "above": 0, "decide": {"p": level}}}, {"reproduced": {"any": "up"}})
+    return frames, claim(
+        {"x": over}, {"up": {"estimate": "x", "above": 0, "decide": {"p": level}}}, {"reproduced": {"any": "up"}}
+    )
 
 
 def test_p_values_are_corrected_in_their_family_and_a_missing_one_counts_as_one():
@@ -221,15 +237,26 @@ def test_p_values_are_corrected_in_their_family_and_a_missing_one_counts_as_one(
 
 def test_a_p_decides_against_only_by_the_reversed_test_in_a_family_of_its_own():
     frames, one = family(3, -3.0)
-    result = verdict_of({**one, "rules": {"reproduced": {"all": "up"}, "not_reproduced": {"any": {"not": "up"}}}}, *frames)
+    result = verdict_of(
+        {**one, "rules": {"reproduced": {"all": "up"}, "not_reproduced": {"any": {"not": "up"}}}}, *frames
+    )
     assert [c.outcome for c in result.checks] == ["against", "open", "open"] and result.verdict == "not reproduced"
 
 
 def test_ordered_and_best_need_every_contrast_and_one_of_k_speaks_against():
     def judged(means, **check):
         frames = [rows(normal(m, 0.1, seed=i), name) for i, (name, m) in enumerate(zip("abc", means, strict=True))]
-        value = {"operands": {n: operand(n) for n in "abc"}, "value": {n: n for n in "abc"}, "contrast": check.pop("contrast")}
-        return verdict_of(claim({"x": value}, {"it": {"estimate": "x", **check}}, {"reproduced": "it", "not_reproduced": {"not": "it"}}), *frames)
+        value = {
+            "operands": {n: operand(n) for n in "abc"},
+            "value": {n: n for n in "abc"},
+            "contrast": check.pop("contrast"),
+        }
+        return verdict_of(
+            claim(
+                {"x": value}, {"it": {"estimate": "x", **check}}, {"reproduced": "it", "not_reproduced": {"not": "it"}}
+            ),
+            *frames,
+        )
 
     up = {"ordered": "ascending", "contrast": "adjacent"}
     assert judged((1, 2, 3), **up).verdict == "reproduced"
@@ -243,7 +270,10 @@ def test_ordered_and_best_need_every_contrast_and_one_of_k_speaks_against():
 
 def test_two_laws_are_alike_where_the_upper_end_of_their_distance_is_small():
     rng = np.random.default_rng(0)
-    one = claim({"d": {"operands": {"a": operand("a"), "b": operand("b")}, "estimator": "ks"}}, {"alike": {"estimate": "d", "below": 0.1}})
+    one = claim(
+        {"d": {"operands": {"a": operand("a"), "b": operand("b")}, "estimator": "ks"}},
+        {"alike": {"estimate": "d", "below": 0.1}},
+    )
     assert verdict_of(one, *two(rng.normal(size=4000), rng.normal(size=4000))).verdict == "reproduced"
     assert verdict_of(one, *two(rng.normal(size=400), rng.normal(size=400))).verdict == "inconclusive"
 
@@ -251,7 +281,10 @@ def test_two_laws_are_alike_where_the_upper_end_of_their_distance_is_small():
 def audit(correct, guesses, nominal, leak=95):
     frames = [rows([n], m, metric, seeds=[1000]) for m, c in (("private", correct), ("leaky", leak))
               for metric, n in (("correct", c), ("guesses", guesses), ("canaries", 1000))]  # fmt: skip
-    run = {m: {"operands": {k: operand(m, k) for k in ("correct", "guesses", "canaries")}, "estimator": "audit"} for m in ("private", "leaky")}
+    run = {
+        m: {"operands": {k: operand(m, k) for k in ("correct", "guesses", "canaries")}, "estimator": "audit"}
+        for m in ("private", "leaky")
+    }
     p = {"p": 0.05}
     return verdict_of(claim(run, {"found": {"estimate": "private", "no_more_than": nominal, "decide": p}},
                             {"reproduced": "found", "not_reproduced": {"not": "found"}},
@@ -262,18 +295,29 @@ def test_an_audit_says_nothing_where_it_could_not_have_found_more():
     assert audit(50, 100, 1.0).verdict == "reproduced"
     assert audit(95, 100, 1.0).verdict == "not reproduced"
     blunt = audit(50, 100, 4.0)  # 100 right guesses of 100 show 3.47
-    assert blunt.verdict == "inconclusive" and blunt.headline.outcome == "open" and "could be shown" in blunt.headline.reason
+    assert (
+        blunt.verdict == "inconclusive"
+        and blunt.headline.outcome == "open"
+        and "could be shown" in blunt.headline.reason
+    )
     assert "caught is open" in audit(50, 100, 1.0, leak=55).reason
 
 
 def test_measured_time_is_judged_by_interleaved_blocks():
     rng = np.random.default_rng(1)
     frames = [rows({0: cost * np.exp(0.1 * rng.normal(size=25))}, m) for m, cost in (("a", 1.0), ("b", 2.0))]
-    one = {"operands": {m: operand(m, read="all") for m in "ab"}, "value": "a / b", "scale": "log", "estimator": "bench"}
+    one = {
+        "operands": {m: operand(m, read="all") for m in "ab"},
+        "value": "a / b",
+        "scale": "log",
+        "estimator": "bench",
+    }
     result = verdict_of(claim({"cost": one}, {"cheap": {"estimate": "cost", "below": 0.7}}), *frames)
     assert result.verdict == "reproduced" and result.headline.unit == "block"
     few = [f[f["step"] < 10] for f in frames]
-    assert verdict_of(claim({"cost": one}, {"cheap": {"estimate": "cost", "below": 0.7}}), *few).verdict == "inconclusive"
+    assert (
+        verdict_of(claim({"cost": one}, {"cheap": {"estimate": "cost", "below": 0.7}}), *few).verdict == "inconclusive"
+    )
 
 
 # -- scope, scales, the words -----------------------------------------------------------------------------------------
@@ -300,14 +344,21 @@ def test_what_an_import_lacks_caps_the_verdict_at_partly_and_names_what_ran():
 
 def test_the_worst_instance_is_the_headline_and_named():
     result = verdict_of(BOTH, *pair("d1"), *pair("d2", 2.0))
-    assert result.headline.instance == "data=d2" and result.headline.outcome == "against" and result.reason.startswith("data=d2")
+    assert (
+        result.headline.instance == "data=d2"
+        and result.headline.outcome == "against"
+        and result.reason.startswith("data=d2")
+    )
 
 
 def test_scales_smoke_and_claims_that_are_only_reported():
     frames = two(normal(1, 0.1, seed=1), normal(2, 0.1, seed=2))
     assert verdict_of({**HALF, "scales": ["paper"], "elsewhere": "too dear"}, *frames).reason == "too dear"
     assert verdict_of(HALF, *frames, scale="smoke").verdict == "smoke"
-    only = {k: v for k, v in HALF.items() if k not in ("checks", "rules")} | {"origin": "report-only", "headline": "ratio"}
+    only = {k: v for k, v in HALF.items() if k not in ("checks", "rules")} | {
+        "origin": "report-only",
+        "headline": "ratio",
+    }
     result = verdict_of(only, *frames)
     assert result.verdict == "reported" and result.headline.estimate == pytest.approx(0.5, abs=0.03)
 
@@ -322,7 +373,10 @@ def test_every_check_says_what_it_does_to_the_claim():
         "half": ("for", "for", "supports"), "worse": ("against", "against", "supports"),
         "beside": ("reported", "against", "none"), "gap": ("reported", "reported", "none"),
     }  # fmt: skip
-    assert result.rules["not_reproduced"]["sentence"] == "worse" and result.rules["reproduced"]["tree"]["outcome"] == "true"
+    assert (
+        result.rules["not_reproduced"]["sentence"] == "worse"
+        and result.rules["reproduced"]["tree"]["outcome"] == "true"
+    )
 
 
 def test_a_claim_that_does_not_fit_its_records_is_told_in_a_sentence():
@@ -332,6 +386,10 @@ def test_a_claim_that_does_not_fit_its_records_is_told_in_a_sentence():
     with pytest.raises(ConfigError, match="differ in `data`"):
         verdict_of(HALF, *frames)
     with pytest.raises(ConfigError, match="names the axis `dta`"):
-        wrong = claim({"y": {"operands": {"a": operand("a", where={"dta": "x"})}}}, {"low": {"estimate": "y", "below": 1}})
-        plan = Planned({"e": [c.__class__(c.method, {"dta": "x"}, c.seeds) for c in planned(together(*frames)).cells["e"]]})
+        wrong = claim(
+            {"y": {"operands": {"a": operand("a", where={"dta": "x"})}}}, {"low": {"estimate": "y", "below": 1}}
+        )
+        plan = Planned(
+            {"e": [c.__class__(c.method, {"dta": "x"}, c.seeds) for c in planned(together(*frames)).cells["e"]]}
+        )
         judge("p", {"c": wrong}, together(*frames), plan, scale="study")

@@ -35,7 +35,11 @@ def test_what_is_ours_is_never_counted_as_the_papers(published):
 
 
 def test_the_report_has_a_word_for_all_that_the_engine_says():
-    assert set(words.VERDICTS) == set(VERDICTS) and set(words.STATES) == {*OUTCOMES, *EFFECTS} - {"for", "against", "none"}
+    assert set(words.VERDICTS) == set(VERDICTS) and set(words.STATES) == {*OUTCOMES, *EFFECTS} - {
+        "for",
+        "against",
+        "none",
+    }
 
 
 def test_the_same_records_give_the_same_bytes_and_no_times(published, tmp_path):

@@ -11,10 +11,10 @@ from html_check import Page
 
 from descent.config.model import PaperConfig
 from descent.core.errors import DataError
+from descent.report.finals import final_values, finals, summarise
 from descent.report.html import arxiv, asked, prose
 from descent.report.page import write_page
 from descent.report.runs import runs_of
-from descent.report.finals import final_values, finals, summarise
 from descent.report.tables import spans
 from descent.report.words import VERDICTS, interval, number, sentence, spark
 

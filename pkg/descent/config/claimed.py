@@ -26,7 +26,9 @@ def claim_names(paper: PaperConfig, room: declare.Room) -> Names:
         axes = {axis: [*dict.fromkeys(v for each in vary for v in flat(each.get(axis, ()))), None]
                 for axis in (source.vary if source else ())}  # fmt: skip
         experiments[name] = ExperimentNames(source.methods if source else [], axes)
-    return Names(experiments, [*room.metrics, *MEASURED], figure_names(paper.package or f"descent.papers.{paper.paper}"))
+    return Names(
+        experiments, [*room.metrics, *MEASURED], figure_names(paper.package or f"descent.papers.{paper.paper}")
+    )
 
 
 def figure_names(package: str) -> list[str] | None:
@@ -35,7 +37,9 @@ def figure_names(package: str) -> list[str] | None:
     if spec is None or spec.origin is None:
         return None
     for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
         if any(isinstance(t, ast.Name) and t.id == "FIGURES" for t in targets) and isinstance(node.value, ast.Dict):
             keys = [key.value for key in node.value.keys if isinstance(key, ast.Constant)]
             return keys if len(keys) == len(node.value.keys) else None

@@ -31,7 +31,12 @@ def pages(root: Path) -> dict[Path, str]:
     """Every generated page: path below `root` -> text."""
     from pydantic import TypeAdapter
 
-    made = {"config.md": config_page(), "settings.md": settings_page(root), "estimators.md": estimators_page(), "claims.md": claims_page(root)}
+    made = {
+        "config.md": config_page(),
+        "settings.md": settings_page(root),
+        "estimators.md": estimators_page(),
+        "claims.md": claims_page(root),
+    }
     found = {root / "docs" / name: text for name, text in made.items()}
     from descent.claims.read.model import Claim
 
@@ -93,14 +98,23 @@ def estimators_page() -> str:
     from descent.claims.estimate.base import DATA, KINDS
     from descent.claims.read.estimators import MODELS
 
-    lines = ["# Estimators of a claim", "", "Made from the claims engine by `make docs`; claims.md says how they are used.", ""]
+    lines = [
+        "# Estimators of a claim",
+        "",
+        "Made from the claims engine by `make docs`; claims.md says how they are used.",
+        "",
+    ]
     for name, kind in MODELS.items():
         about = KINDS[name].doc if name in KINDS else " ".join((kind.__doc__ or "").split())
         lines += [f"## `{name}`", "", _cell(about), ""]
         if name in KINDS:
             decides = {"p": "a p-value", "exact": "its value"}.get(KINDS[name].decides, f"its {KINDS[name].decides}")
             fit = [f"{data} from n = {least}" for data, least in KINDS[name].data.items() if least is not None]
-            lines += [f"Decides by {decides}; the replicate is the {KINDS[name].unit}." + (f" For data that are {', '.join(fit)}." if fit else ""), ""]
+            lines += [
+                f"Decides by {decides}; the replicate is the {KINDS[name].unit}."
+                + (f" For data that are {', '.join(fit)}." if fit else ""),
+                "",
+            ]
         rows = [_row(option, field) for option, field in kind.model_fields.items() if option != "kind"]
         lines += ["| option | values | default | meaning |", "|---|---|---|---|", *rows, ""] if rows else []
     lines += ["## Kinds of data", "", "| `data:` | what the numbers of the seeds are like |", "|---|---|"]
@@ -125,7 +139,14 @@ def claims_page(root: Path) -> str:
     )  # fmt: skip
     lines = [REFERENCE, "", "## Every key", ""]
     for kind, title in shown:
-        lines += [f"### {title}", "", _cell(" ".join((kind.__doc__ or "").split())), "", "| key | values | default | meaning |", "|---|---|---|---|"]
+        lines += [
+            f"### {title}",
+            "",
+            _cell(" ".join((kind.__doc__ or "").split())),
+            "",
+            "| key | values | default | meaning |",
+            "|---|---|---|---|",
+        ]
         lines += [_row(field.alias or name, field) for name, field in kind.model_fields.items()] + [""]
     return written + "\n".join(lines)
 
@@ -151,10 +172,28 @@ def _type(annotation: Any) -> str:
         return " or ".join(dict.fromkeys(_type(arg) for arg in args if arg is not type(None)))
     names = {str: "text", float: "a number", int: "a whole number", bool: "true or false", typing.Any: "a rule"}
     known = names.get(annotation) or getattr(annotation, "__name__", str(annotation))
-    return "a rule" if "Rule" in str(known) or "ForwardRef" in str(known) else "a mapping" if known in _MAPPINGS else known
+    return (
+        "a rule" if "Rule" in str(known) or "ForwardRef" in str(known) else "a mapping" if known in _MAPPINGS else known
+    )
 
 
-_MAPPINGS = ("Window", "Crossing", "Fit", "Smooth", "Against", "ByP", "Estimate", "Check", "Comparison", "Alternative", "Rules", "All", "Any_", "AtLeast", "Not")
+_MAPPINGS = (
+    "Window",
+    "Crossing",
+    "Fit",
+    "Smooth",
+    "Against",
+    "ByP",
+    "Estimate",
+    "Check",
+    "Comparison",
+    "Alternative",
+    "Rules",
+    "All",
+    "Any_",
+    "AtLeast",
+    "Not",
+)
 
 
 def _values(annotation: Any) -> str:

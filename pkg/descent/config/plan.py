@@ -21,7 +21,7 @@ from descent.config.model import (
     ScaleConfig,
     StudyConfig,
 )
-from descent.config.names import MEASURED, flat, name_faults, package_faults
+from descent.config.names import flat, name_faults, package_faults
 from descent.config.read import read_paper, registered
 from descent.core import declare, settings
 from descent.core.errors import ConfigError, DataError, listed

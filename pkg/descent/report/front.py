@@ -144,7 +144,9 @@ def verdicts_csv(judged: Any) -> str:
     for paper in judged:
         for claim in paper["claims"]:
             head = claim["headline"] or {}
-            taken = {column: _exact(head.get(column)) for column in VERDICT_COLUMNS if column in head and column not in claim}
+            taken = {
+                column: _exact(head.get(column)) for column in VERDICT_COLUMNS if column in head and column not in claim
+            }
             rows.append({column: claim.get(column) for column in VERDICT_COLUMNS} | taken
                         | {"experiment": head.get("experiment") or ", ".join(claim["experiments"])})  # fmt: skip
     return _csv(rows, VERDICT_COLUMNS)

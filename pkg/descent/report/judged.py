@@ -57,14 +57,20 @@ def planned(results: Results, records: Mapping[str, pd.DataFrame]) -> Planned:
             axes = [c for c in frame.columns if c not in NOT_AXES and c != "method"]
             groups = frame.groupby(["method", *axes], dropna=False, observed=True, sort=False)
             cells[name] = [
-                Cell(str(key[0]), dict(zip(axes, map(_known, key[1:]), strict=True)), tuple(sorted({int(s) for s in part["seed"]})))
+                Cell(
+                    str(key[0]),
+                    dict(zip(axes, map(_known, key[1:]), strict=True)),
+                    tuple(sorted({int(s) for s in part["seed"]})),
+                )
                 for key, part in groups
             ]
     lost: dict[str, list[Lost]] = {}
     for missing in results.missing():
         setting = {axis: value for axis, value in missing.setting.items() if value is not None}
         lost.setdefault(missing.experiment, []).append(Lost(missing.reason, missing.method, setting))
-    metrics = {name: MetricInfo(m.better, getattr(m, "resolution", 0.0), m.unit) for name, m in results.room.metrics.items()}
+    metrics = {
+        name: MetricInfo(m.better, getattr(m, "resolution", 0.0), m.unit) for name, m in results.room.metrics.items()
+    }
     return Planned(cells, lost, metrics)
 
 

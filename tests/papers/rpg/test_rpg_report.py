@@ -61,7 +61,9 @@ def planned(records):
     """A plan that wants what these records hold."""
     cells = {}
     for name, frame in records.items():
-        axes = [c for c in frame if c not in ("paper", "experiment", "seed", "step", "metric", "value", "status", "method")]
+        axes = [
+            c for c in frame if c not in ("paper", "experiment", "seed", "step", "metric", "value", "status", "method")
+        ]
         cells[name] = [
             Cell(key[0], dict(zip(axes, key[1:], strict=True)), tuple(sorted(set(part["seed"]))))
             for key, part in frame.groupby(["method", *axes], dropna=False)

@@ -64,6 +64,9 @@ def judge_claim(claim: TypedClaim, source: Source, scale: str, where: str) -> Ju
     made = make(claim, source, where)
     looks = look(claim, made, scale)
     if scale == SMOKE:
+        lost = [one.lost for mades in made.values() for one in mades]
+        if all(lost):
+            return Judged(claim, made, looks, None, "not run", "; ".join(dict.fromkeys(lost)))
         return Judged(claim, made, looks, None, SMOKE, "a smoke run walks the code, it decides nothing")
     if model.origin == "report-only":
         own = [one for name in model.headlines for one in made[name]]

@@ -61,7 +61,9 @@ def _located(loc: Iterable[Any], raw: Any) -> tuple[list[Any], Any]:
     keys: list[Any] = []
     here, holder = raw, raw
     for part in loc:
-        if (isinstance(here, Mapping) and part in here) or (isinstance(here, list) and isinstance(part, int) and part < len(here)):
+        if (isinstance(here, Mapping) and part in here) or (
+            isinstance(here, list) and isinstance(part, int) and part < len(here)
+        ):
             keys.append(part)
             holder, here = here, here[part]
         elif isinstance(part, str) and part not in _TAGS and part not in KINDS and "[" not in part and "(" not in part:

@@ -115,7 +115,10 @@ def _records(q: Quantity, path: str) -> Iterator[Fault]:
     model = q.model
     rows = model.replicate == "record" or q.kind.unit == "block"
     if model.replicate == "record" and model.data == "clustered":  # docs/error-rates.md: wrong 37 times in 100
-        yield f"{path}.replicate", "`record` needs independent records; those of a seed share its effect: read one number a seed"
+        yield (
+            f"{path}.replicate",
+            "`record` needs independent records; those of a seed share its effect: read one number a seed",
+        )
     for name, operand in model.operands.items():
         here = f"{path}.operands.{name}"
         if (operand.read == "all") != rows and not operand.exact:
