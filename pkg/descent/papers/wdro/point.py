@@ -30,6 +30,10 @@ class Point(NamedTuple):
         middle = flat[..., end] if intercept else torch.zeros_like(flat[..., -1])
         return Point(flat[..., :end], middle, flat[..., -1])
 
+    def to(self, device: torch.device | str) -> Point:
+        """The same on `device`."""
+        return Point(*(x.to(device) for x in self))
+
 
 class Evaluation(NamedTuple):
     """An objective's value (...,) and its (sub)gradient."""

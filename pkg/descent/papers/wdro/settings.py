@@ -26,6 +26,10 @@ SETTINGS: dict[str, Setting] = {
     "samples": Setting("m: draws a datum, all labels together.", int, 16, low=1, high=1_000_000),
     "samples_growth": Setting("Exponent with which m grows in the step number.", float, 0.0, low=0, high=2),
     "samples_max": Setting("Most draws a datum where m grows.", int, 4096, low=1, high=1_000_000),
+    "compared": Setting("Points of the compact set at which gradients are compared.", int, 32, low=1, high=100_000),
+    "evaluations": Setting("Budget of a baseline: evaluations of the loss at a drawn point, with its gradient.", int, 1_024_000, low=1, high=10**12),
+    "adam_step_size": Setting("AdamW's step size.", float, 0.05, low=0, high=100, open_low=True),
+    "first_steps": Setting("Steps on the plain mean loss before the robust ones.", int, 200, low=0, high=1_000_000),
     # The projected method
     "schedule": Setting("Name of a schedule of epsilon, an axis of the records.", str, "constant"),
     "steps": Setting("T: steps of the method, or evaluations of the whole objective.", int, 4000, low=0, high=100_000_000),
