@@ -19,18 +19,25 @@ PLANE = (2, 8)  # body mass index and serum measurement s5: two of the ten featu
 
 def problem_of(params: Mapping[str, Any], data: Mapping[str, Any]) -> Regression | Classification:
     """The problem of a variant's settings, float64 on the host. Standardised with the population deviation."""
-    name, keep = params["problem"], params["rows"] or None
+    name, rows = params["problem"], params["rows"]
     if name in ("diabetes", "diabetes2"):
         table = data["diabetes"]
-        x, y = standardised(table["features"][:keep]), standardised(table["target"][:keep])
+        kept = spread(len(table["target"]), rows)
+        x, y = standardised(table["features"][kept]), standardised(table["target"][kept])
         x = x[:, PLANE] if name == "diabetes2" else x
         return Regression(torch.from_numpy(x), torch.from_numpy(y), params["radius"], params["deviation"])
     if name in ("cancer", "cancer_mixed"):
         table = data["breast_cancer"]
-        x, y = standardised(table["features"][:keep]), 2.0 * table["labels"][:keep] - 1
+        kept = spread(len(table["labels"]), rows)
+        x, y = standardised(table["features"][kept]), 2.0 * table["labels"][kept] - 1
         mixed = {"kappa": params["kappa"], "flip": params["flip"]} if name == "cancer_mixed" else {}
         return Classification(torch.from_numpy(x), torch.from_numpy(y), params["radius"], params["deviation"], **mixed)
     raise ValueError(f"{name} has no data set: it is made in wells.py")
+
+
+def spread(n: int, rows: int) -> np.ndarray:
+    """The indices of `rows` data evenly spaced among n; all of them for 0."""
+    return np.arange(n) if rows in (0, n) else np.linspace(0, n - 1, min(rows, n)).round().astype(int)
 
 
 def standardised(table: np.ndarray) -> np.ndarray:

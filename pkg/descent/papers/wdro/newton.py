@@ -71,6 +71,7 @@ def smoothed_minimum(problem: Regression | Classification, epsilon: float, start
         lambda point: problem.smoothed_hessian(point, epsilon),
         start,
         problem.intercept,
+        tolerance=max(1e-13, 1e-16 / epsilon),  # what rounding leaves of (f - lam c) / epsilon
     )
 
 
@@ -111,4 +112,4 @@ def starting_point(problem: Regression | Classification) -> Point:
         return Point(point.weight[None], point.intercept[None], problem.worst_case(point)[1][None])
     x = problem.features
     weight = (problem.labels[:, None] * x).mean(0, keepdim=True)
-    return Point(weight, x.new_zeros(1), x.new_full((1,), 10.0))
+    return Point(weight, x.new_zeros(1), x.new_full((1,), 100.0))

@@ -13,7 +13,7 @@ SETTINGS: dict[str, Setting] = {
         "diabetes: least squares, ten features; diabetes2: two of them; cancer: logistic, labels fixed; cancer_mixed: labels "
         "may flip; wells: a non-convex loss in the plane.", str, "diabetes", choices=PROBLEMS,
     ),
-    "rows": Setting("Data kept, the first so many; 0: all.", int, 0, low=0, high=1_000_000),
+    "rows": Setting("Data kept, evenly spaced in the table; 0: all.", int, 0, low=0, high=1_000_000),
     "radius": Setting("delta: the ball holds all laws at squared transport cost at most delta^2.", float, 0.1, low=0, high=100),
     "deviation": Setting("sigma: standard deviation of the reference measure around a datum.", float, 0.3, low=0, high=100, open_low=True),
     "kappa": Setting("Cost of flipping a label, where labels may flip.", float, 0.25, low=0, high=1e9),
