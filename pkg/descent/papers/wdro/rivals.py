@@ -19,12 +19,12 @@ from descent.core.job import Job, Variant
 from descent.core.method import Method
 from descent.core.records import Records
 from descent.papers.wdro.instances import distance, problem_of
-from descent.papers.wdro.library import defaults, first_phase, library
+from descent.papers.wdro.library_steps import defaults, first_phase, library
 from descent.papers.wdro.newton import limit
 from descent.papers.wdro.point import Point
-from descent.papers.wdro.psgd import Schedule, psgd
+from descent.papers.wdro.projected import Schedule, psgd
 from descent.papers.wdro.regression import Regression, least_squares
-from descent.papers.wdro.saa import saa
+from descent.papers.wdro.sample_average import saa
 from descent.papers.wdro.trajectories import OWN
 from descent.toolbox.capture import captured
 

@@ -16,7 +16,7 @@ from descent.core.iterate import iterate, log_grid
 from descent.core.job import Job, Variant
 from descent.core.records import Records
 from descent.papers.wdro.instances import problem_of
-from descent.papers.wdro.psgd import Info, Schedule, State, psgd
+from descent.papers.wdro.projected import Info, Schedule, State, psgd
 from descent.toolbox.capture import captured
 
 OWN = (
