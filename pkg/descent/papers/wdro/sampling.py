@@ -80,7 +80,7 @@ def sampled(
     if sampler != "plain":
         exponent = square / 2 - cost / (2 * problem.deviation**2) + wide(d * (deviation / problem.deviation).log())
     if L > 1:
-        flipped = torch.arange(2, device=cost.device)[:, None]
+        flipped = torch.arange(2, dtype=cost.dtype, device=cost.device)[:, None]
         kept, turned = (math.log(L * chance) for chance in (1 - problem.flip, problem.flip))
         cost, exponent = cost + problem.kappa * flipped, exponent + kept + (turned - kept) * flipped
     exponent = exponent + (losses - wide(point.lam) * cost) / wide(epsilon.expand(S, C))
