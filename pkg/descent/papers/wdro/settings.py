@@ -44,3 +44,15 @@ SETTINGS: dict[str, Setting] = {
     "block": Setting("Steps whose random numbers are drawn at once; part of a run's definition.", int, 25, low=1, high=10_000),
     "points": Setting("Number of steps, evenly spaced in the logarithm, at which a run is measured.", int, 40, low=1, high=10_000),
 }  # fmt: skip
+
+PUBLIC: dict[str, Setting] = {
+    **SETTINGS,
+    "label_flip": Setting("Probability with which the reference flips a label; 0: labels are fixed.", float, 0.0, low=0, high=1, open_high=True),
+    "label_cost": SETTINGS["kappa"],
+    "ascents": Setting("Gradients in x by which the centre of the draws is found.", int, 3, low=1, high=1000),
+    "fit_intercept": Setting("Whether the model has an intercept.", bool, True),
+    "method": Setting("psgd: projected stochastic gradients; exact: the unregularised problem solved by Newton steps.", str, "psgd", choices=("psgd", "exact")),
+    "dual_step_size": SETTINGS["lam_step_size"],
+    "random_state": Setting("Seed of minibatches and draws.", int, 0, low=0, high=2**63),
+}  # fmt: skip
+"""What the public classes take, beside the study's settings."""
