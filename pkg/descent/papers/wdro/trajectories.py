@@ -57,7 +57,7 @@ def _together(variants: list[Variant], context: Context, records: Records) -> No
         }
         return {metric: value.flatten() for metric, value in numbers.items()}
 
-    name = "-".join([str(p["problem"]), str(p["sampler"]), str(p["samples"]), *(str(v.params["schedule"]) for v in variants)])
+    name = variants[0].key  # one a program: a checkpoint goes by it
     _, trace = iterate(
         context, name, method.init(), method.__class__(method.init, step, method.draw), steps=p["steps"],
         block=p["block"], measure=measure, at=[k for k in log_grid(p["steps"], p["points"]) if k > 0],
