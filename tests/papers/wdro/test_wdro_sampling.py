@@ -227,7 +227,7 @@ def test_saa_finds_the_minimiser_of_its_sampled_objective():
 
 def test_adam_is_torch_s_and_the_first_phase_arrives_at_least_squares():
     problem = small("squared", n=30)
-    method = first_phase(problem, [3], 0.05)
+    method = first_phase(problem, [3], adam_step_size=0.05)
     state = method.init()
     w, lam = torch.zeros(3, dtype=F64, requires_grad=True), torch.zeros((), dtype=F64, requires_grad=True)
     optimiser = torch.optim.AdamW([w, lam], lr=0.05, betas=(0.99, 0.999), weight_decay=0.0, amsgrad=True)
@@ -253,7 +253,7 @@ def test_the_library_s_second_phase_steps_as_written():
     want = math.sqrt((norms * 6 * 0.01).sum()) / (2 * 6 * 0.01)
     assert starting_lam(own, point).item() == pytest.approx(want)
     method = library(own, [3], STREAMS, epsilon=eps, samples=4, block=2)
-    phase = first_phase(own, [3], 0.05)
+    phase = first_phase(own, [3], adam_step_size=0.05)
     state = method.init(phase.init()._replace(x=point.flat(False)))
     assert state.x[0, 0, -1].item() == pytest.approx(want) and state.count == 0
     noise = method.draw(0, 2)

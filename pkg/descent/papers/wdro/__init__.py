@@ -5,22 +5,22 @@ code: the problems `Regression` and `Classification` with exact objectives, the 
 `saa` and `library`, and `limit`, the exact solution.
 """
 
+from typing import TYPE_CHECKING
+
 from descent.core.public import exports
 
-__getattr__, __dir__, __all__ = exports(
-    __name__,
-    {
-        "Regression": "regression",
-        "Classification": "classification",
-        "Point": "point",
-        "Schedule": "projected",
-        "psgd": "projected",
-        "saa": "sample_average",
-        "library": "library_steps",
-        "limit": "newton",
-        "sampled": "sampling",
-        "RobustLoss": "public",
-        "RobustLinearRegression": "estimators",
-        "RobustLogisticRegression": "estimators",
-    },
-)
+if TYPE_CHECKING:
+    from descent.papers.wdro.classification import Classification as Classification
+    from descent.papers.wdro.estimators import RobustLinearRegression as RobustLinearRegression
+    from descent.papers.wdro.estimators import RobustLogisticRegression as RobustLogisticRegression
+    from descent.papers.wdro.library_steps import library as library
+    from descent.papers.wdro.newton import limit as limit
+    from descent.papers.wdro.point import Point as Point
+    from descent.papers.wdro.projected import Schedule as Schedule
+    from descent.papers.wdro.projected import psgd as psgd
+    from descent.papers.wdro.public import RobustLoss as RobustLoss
+    from descent.papers.wdro.regression import Regression as Regression
+    from descent.papers.wdro.sample_average import saa as saa
+    from descent.papers.wdro.sampling import sampled as sampled
+
+__getattr__, __dir__, __all__ = exports(__name__)

@@ -117,10 +117,11 @@ def _schedules(ax, frames, experiment, metric, plateaus=True, **axes):
     constant = [n for n in names if n.startswith("constant")]
     falling = [n for n in names if n not in constant]
     shades = dict(zip(constant, theme.shades("psgd", len(constant)), strict=True))
-    greys = dict(zip(falling, theme.shades("saa", len(falling)), strict=True))
+    dark = theme.shades("psgd", 5)[-1]
+    dashes = dict(zip(falling, ((0, (5, 1.6)), (0, (1.2, 1.2)), (0, (5, 1.6, 1.2, 1.6))), strict=False))
     positive = metric != "lam"
     for name in (*constant, *falling):
-        style = {"color": shades.get(name, greys.get(name)), "linestyle": "-" if name in constant else (0, (5, 1.6))}
+        style = {"color": shades.get(name, dark), "linestyle": dashes.get(name, "-")}
         own = rows[rows["schedule"] == name]
         theme.band(ax, own, method="psgd", log=positive, label=rf"$\varepsilon_k$ = {name.removeprefix('constant ')}", **style)
         level = frames.select(experiment, "plateau", "psgd", schedule=name, **axes)
@@ -202,9 +203,8 @@ def plain(frames):
         for i, metric in enumerate(("gap", "lam")):
             ax, rows = axes[i, j], frames.select("plain", metric, "psgd", problem=problem)
             for (schedule, growth), own in rows.groupby(["schedule", "samples_growth"]):
-                method = "psgd" if schedule.startswith("constant") else "saa"
                 words = f"{schedule}, m = 16" if growth == 0 else f"{schedule}, m growing"
-                style = {"color": theme.colour(method), "linewidth": 1.8 if growth == 0 else 0.9, "linestyle": "-" if growth == 0 else (0, (5, 1.6))}
+                style = {"linewidth": 1.8 if growth == 0 else 0.9, "linestyle": "-" if schedule.startswith("constant") else (0, (5, 1.6))}
                 theme.band(ax, own, method="psgd", log=metric == "gap", label=words, **style)
             ax.set(xscale="log", title=PROBLEMS[problem] if i == 0 else "", ylabel="exact gap" if metric == "gap" else r"$\lambda_k$")
             if metric == "gap":

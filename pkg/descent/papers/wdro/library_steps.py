@@ -66,7 +66,9 @@ def started(point: Point, intercept: bool) -> State:
     return State(x, zero, zero.clone(), zero.clone(), x.new_zeros(()))
 
 
-def first_phase(problem: Regression | Classification, seeds: Sequence[int], adam_step_size: float) -> Method[State, None, Info]:
+def first_phase(
+    problem: Regression | Classification, seeds: Sequence[int], *, adam_step_size: float
+) -> Method[State, None, Info]:
     """Steps on the plain mean loss (lam is not moved): the library starts with 200 of them."""
     check("library", SETTINGS, adam_step_size=adam_step_size)
     like = problem.features

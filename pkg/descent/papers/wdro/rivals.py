@@ -25,7 +25,6 @@ from descent.papers.wdro.point import Point
 from descent.papers.wdro.projected import Schedule, psgd
 from descent.papers.wdro.regression import Regression, least_squares
 from descent.papers.wdro.sample_average import saa
-from descent.papers.wdro.trajectories import OWN
 from descent.toolbox.capture import captured
 
 
@@ -56,15 +55,14 @@ def _measure(problem: Regression) -> Callable[[Point], dict[str, Tensor]]:
 def _psgd(variant: Variant, problem: Regression, context: Context, records: Records) -> None:
     p, measure = variant.params, _measure(problem)
     schedule = Schedule(p["epsilon"], p["decay"], p["floor"])
-    method = psgd(problem, [schedule], variant.seeds, context.streams, **{name: p[name] for name in OWN})
+    method = psgd(problem, [schedule], variant.seeds, context.streams, samples=p["samples"], block=p["block"], **variant.own)
     each = p["batch"] * p["samples"]
     _loop(variant, context, records, method, method.init(), p["evaluations"] // each, p["block"], each, lambda s: measure(s.point))
 
 
 def _saa(variant: Variant, problem: Regression, context: Context, records: Records) -> None:
     p, measure = variant.params, _measure(problem)
-    own = {name: p[name] for name in ("samples", "lam_low", "lam_start", "lam_high", "weight_start")}
-    method, point_of = saa(problem, [p["epsilon"]], variant.seeds, context.streams, **own)
+    method, point_of = saa(problem, [p["epsilon"]], variant.seeds, context.streams, samples=p["samples"], **variant.own)
     each = len(problem.labels) * p["samples"]
     steps = max(p["evaluations"] // each - 1, 0)  # init evaluates once
     _loop(variant, context, records, method, method.init(), steps, p["block"], each, lambda s: measure(point_of(s.x)), each)
@@ -75,12 +73,12 @@ def _library(variant: Variant, problem: Regression, context: Context, records: R
     deviation, epsilon = defaults(p["radius"])
     own = problem.__class__(problem.features, problem.labels, problem.radius, deviation, problem.intercept)
     warm = min(p["first_steps"], p["evaluations"] // n)
-    first = first_phase(own, variant.seeds, p["adam_step_size"])
+    first = first_phase(own, variant.seeds, **variant.own)
     look = lambda state: measure(Point.of(state.x, own.intercept))
     state = _loop(variant, context, records, first, first.init(), warm, p["block"], n, look, name="first")
     second = library(
         own, variant.seeds, context.streams, epsilon=epsilon, samples=p["samples"],
-        adam_step_size=p["adam_step_size"], block=p["block"],
+        block=p["block"], **variant.own,
     )  # fmt: skip
     each = n * p["samples"]
     steps = (p["evaluations"] - warm * n) // each

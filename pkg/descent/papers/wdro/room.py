@@ -26,10 +26,7 @@ METRICS = {
 }  # fmt: skip
 
 COMPACT = ("lam_low", "lam_start", "lam_high", "weight_start")
-PSGD = (
-    "sampler", "batch", "samples_growth", "samples_max", "step_size", "lam_step_size", "ball", "epsilon", "decay", "floor",
-    *COMPACT,
-)  # fmt: skip
+PSGD = ("sampler", "batch", "samples_growth", "samples_max", "step_size", "lam_step_size", "ball", *COMPACT)
 
 METHODS = {
     "psgd": MethodCard(
@@ -39,6 +36,7 @@ METHODS = {
         "falling. Step sizes, samplers, schedules and the compact set are ours: only the abstracts could be read.",
         "paper",
         PSGD,
+        builder="projected:psgd",
     ),
     "smoothed": MethodCard(
         "Exact F^eps",
@@ -58,7 +56,8 @@ METHODS = {
         "rival",
         "Draws fixed once from the reference measure, then L-BFGS on the sampled objective; one step is one evaluation.",
         "ours",
-        ("epsilon", *COMPACT),
+        COMPACT,
+        builder="sample_average:saa",
     ),
     "library": MethodCard(
         "skwdro's AdamW",
@@ -66,14 +65,16 @@ METHODS = {
         "How skwdro 1.1.1 minimises it by default, rewritten: full batches, fresh draws from its importance sampler, AdamW after "
         "200 steps on the mean loss; its own sigma, eps, m and starting lam.",
         "code",
-        ("adam_step_size", "first_steps"),
+        ("adam_step_size",),
+        builder="library_steps:library",
     ),
     "erm": MethodCard("ERM", "baseline", "Least squares: the ball has radius zero.", "derived"),
 }
 
 PROBLEM = ("problem", "rows", "radius", "deviation")
 MIXED = ("kappa", "flip")
-RUN = ("steps", "samples", "block", "points", "schedule")
+SCHEDULE = ("epsilon", "decay", "floor")
+RUN = ("steps", "samples", "block", "points", "schedule", *SCHEDULE)
 
 ROOM = Room(
     metrics=METRICS,
@@ -86,7 +87,7 @@ ROOM = Room(
         "plain": ExperimentCard("descent.papers.wdro.trajectories", (*PROBLEM, *RUN)),
         "mixed": ExperimentCard("descent.papers.wdro.trajectories", (*PROBLEM, *MIXED, *RUN)),
         "rivals": ExperimentCard(
-            "descent.papers.wdro.rivals", (*PROBLEM, "evaluations", "samples", "block", "points")
+            "descent.papers.wdro.rivals", (*PROBLEM, *SCHEDULE, "evaluations", "first_steps", "samples", "block", "points")
         ),
     },
     settings=SETTINGS,

@@ -14,15 +14,12 @@ from torch import Tensor
 from descent.core.context import Context
 from descent.core.iterate import iterate, log_grid
 from descent.core.job import Job, Variant
+from descent.core.method import Method
 from descent.core.records import Records
 from descent.papers.wdro.instances import problem_of
 from descent.papers.wdro.projected import Info, Schedule, State, psgd
 from descent.toolbox.capture import captured
 
-OWN = (
-    "sampler", "batch", "samples", "samples_growth", "samples_max", "step_size", "lam_step_size", "ball", "lam_low",
-    "lam_start", "lam_high", "weight_start", "block",
-)  # fmt: skip
 SCHEDULE = ("schedule", "epsilon", "decay", "floor")
 
 
@@ -46,7 +43,7 @@ def _together(variants: list[Variant], context: Context, records: Records) -> No
     known = known[known["problem"] == p["problem"]]
     best = float(known.loc[known["metric"] == "optimum", "value"].iloc[0])
     schedules = [Schedule(*(v.params[name] for name in SCHEDULE[1:])) for v in variants]
-    method = psgd(problem, schedules, seeds, context.streams, **{name: p[name] for name in OWN})
+    method = psgd(problem, schedules, seeds, context.streams, samples=p["samples"], block=p["block"], **variants[0].own)
     step = captured(method.step)
 
     def measure(state: State, info: Info | None) -> dict[str, Tensor]:
@@ -59,7 +56,7 @@ def _together(variants: list[Variant], context: Context, records: Records) -> No
 
     name = variants[0].key  # one a program: a checkpoint goes by it
     _, trace = iterate(
-        context, name, method.init(), method.__class__(method.init, step, method.draw), steps=p["steps"],
+        context, name, method.init(), Method(method.init, step, method.draw), steps=p["steps"],
         block=p["block"], measure=measure, at=[k for k in log_grid(p["steps"], p["points"]) if k > 0],
     )  # fmt: skip
     for i, variant in enumerate(variants):
