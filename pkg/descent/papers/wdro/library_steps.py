@@ -104,12 +104,13 @@ def library(
     seeds: Sequence[int],
     streams: Streams,
     *,
-    epsilon: float,
+    epsilon: float | None = None,
     samples: int = 10,
     adam_step_size: float = 0.05,
     block: int = 10,
 ) -> Method[State, Tensor, Info]:
-    """The second phase. init(state of the first phase) -> State. Raises SettingError before anything is drawn."""
+    """The second phase. init(state of the first phase) -> State. epsilon: the library's own by default. Raises SettingError before anything is drawn."""
+    epsilon = defaults(problem.radius)[1] if epsilon is None else epsilon
     check("library", SETTINGS, epsilon=epsilon, samples=samples, adam_step_size=adam_step_size, block=block)
     x, y, L = problem.features, problem.labels, problem.strata
     shape = (len(y), L, max(samples // L, 1), problem.dimension)
