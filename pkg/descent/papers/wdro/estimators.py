@@ -138,7 +138,7 @@ class RobustLinearRegression(_Robust):
         if y.dtype.kind not in "fiu" or not np.isfinite(y).all():
             raise SettingError("RobustLinearRegression: y must hold finite numbers")
         deviation = self.deviation or 3 * max(self.radius, 1e-3)
-        x, y = torch.from_numpy(X), torch.from_numpy(y.astype(X.dtype))
+        x, y = torch.tensor(X), torch.tensor(y.astype(X.dtype))
         problem = Regression(x, y, float(self.radius), deviation, self.fit_intercept)
         ols = least_squares(problem)
         ball = max(1.0, 1.1 * math.hypot(ols.weight.norm().item(), ols.intercept.item()))
@@ -197,7 +197,7 @@ class RobustLogisticRegression(_Robust):
             raise SettingError(f"RobustLogisticRegression: y must hold two classes, got {len(classes)}")
         self.classes_ = classes
         deviation = self.deviation or 3 * max(self.radius, 1e-3)
-        x, signs = torch.from_numpy(X), torch.from_numpy((2 * codes - 1).astype(X.dtype))
+        x, signs = torch.tensor(X), torch.tensor((2 * codes - 1).astype(X.dtype))
         problem = Classification(x, signs, float(self.radius), deviation, self.label_cost, self.label_flip, self.fit_intercept)
         self._solve(problem, 5.0, (1.0, 10.0, 100.0), 0.01)
         return self

@@ -18,20 +18,23 @@ PLANE = (2, 8)  # body mass index and serum measurement s5: two of the ten featu
 
 
 def problem_of(params: Mapping[str, Any], data: Mapping[str, Any]) -> Regression | Classification:
-    """The problem of a variant's settings, float64 on the host. Standardised with the population deviation."""
+    """The problem of a variant's settings, float64 on the host. Standardised with the population deviation.
+
+    In memory of PyTorch's own: NumPy aligns less, and the last bits of matrix products follow the alignment.
+    """
     name, rows = params["problem"], params["rows"]
     if name in ("diabetes", "diabetes2"):
         table = data["diabetes"]
         kept = spread(len(table["target"]), rows)
         x, y = standardised(table["features"][kept]), standardised(table["target"][kept])
         x = x[:, PLANE] if name == "diabetes2" else x
-        return Regression(torch.from_numpy(x), torch.from_numpy(y), params["radius"], params["deviation"])
+        return Regression(torch.tensor(x), torch.tensor(y), params["radius"], params["deviation"])
     if name in ("cancer", "cancer_mixed"):
         table = data["breast_cancer"]
         kept = spread(len(table["labels"]), rows)
         x, y = standardised(table["features"][kept]), 2.0 * table["labels"][kept] - 1
         mixed = {"kappa": params["kappa"], "flip": params["flip"]} if name == "cancer_mixed" else {}
-        return Classification(torch.from_numpy(x), torch.from_numpy(y), params["radius"], params["deviation"], **mixed)
+        return Classification(torch.tensor(x), torch.tensor(y), params["radius"], params["deviation"], **mixed)
     raise ValueError(f"{name} has no data set: it is made in wells.py")
 
 
@@ -52,8 +55,8 @@ def points_of_k(problem: Regression | Classification, streams: Streams, count: i
     intercept, lam on (0.5, 2.5). F is finite at all of them (regression: lam > |w|^2).
     """
     rng = streams.numpy("points", 0)
-    weight = torch.from_numpy(rng.standard_normal((count, problem.dimension)))
-    first, second = torch.from_numpy(rng.random((2, count)))
+    weight = torch.tensor(rng.standard_normal((count, problem.dimension)))
+    first, second = torch.tensor(rng.random((2, count)))
     if isinstance(problem, Regression):
         weight, lam = weight / weight.norm(dim=1, keepdim=True) * first[:, None], 1.5 + 8.5 * second
     else:

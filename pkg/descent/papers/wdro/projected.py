@@ -110,7 +110,7 @@ def psgd(
         steps = np.arange(first, first + count)
         epsilon = np.stack([schedule.at(steps) for schedule in schedules], 1)
         rate = np.array([step_size, lam_step_size]) / np.sqrt(steps + 1.0)[:, None]
-        as_tensor = lambda x: torch.from_numpy(x).to(like.dtype)
+        as_tensor = lambda x: torch.tensor(x, dtype=like.dtype)
         return Noise(torch.from_numpy(rows), draws, as_tensor(epsilon), as_tensor(rate))
 
     def step(state: State, noise: Noise) -> tuple[State, Info]:

@@ -60,8 +60,8 @@ def _together(variants: list[Variant], context: Context, records: Records) -> No
 def own_point(problem: Regression | Classification, context: Context, seed: int) -> Point:
     """The seed's point of K (1, 1, d): |w| uniform on (0.2, 0.8) in a uniform direction, lam on (2, 6)."""
     rng = context.streams.numpy("point", seed)
-    weight = torch.from_numpy(rng.standard_normal(problem.dimension))
-    norm, lam = torch.from_numpy(rng.random(2)) * torch.tensor([0.6, 4.0], dtype=torch.float64)
+    weight = torch.tensor(rng.standard_normal(problem.dimension))
+    norm, lam = torch.tensor(rng.random(2)) * torch.tensor([0.6, 4.0], dtype=torch.float64)
     weight = weight / weight.norm() * (0.2 + norm)
     return Point(weight[None, None], torch.zeros(1, 1, dtype=torch.float64), (2 + lam).reshape(1, 1)).to(context.device)
 

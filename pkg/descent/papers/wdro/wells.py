@@ -127,7 +127,7 @@ def outer(x: Tensor) -> Tensor:
 
 def clusters(streams: Streams) -> tuple[Tensor, Tensor]:
     """The study's 60 points and labels: one fixed draw, the same for every seed."""
-    draws = torch.from_numpy(streams.numpy("wells", 0).standard_normal((sum(c[3] for c in CLUSTERS), 2)))
+    draws = torch.tensor(streams.numpy("wells", 0).standard_normal((sum(c[3] for c in CLUSTERS), 2)))
     counts = [count for *_, count in CLUSTERS]
     spread = torch.tensor([std for std, *_ in CLUSTERS], dtype=torch.float64).repeat_interleave(torch.tensor(counts))
     mean = torch.tensor([mean for _, mean, *_ in CLUSTERS], dtype=torch.float64).repeat_interleave(torch.tensor(counts), 0)
