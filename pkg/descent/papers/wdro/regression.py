@@ -162,11 +162,14 @@ class Radial(NamedTuple):
 
 
 def least_squares(problem: Regression) -> Point:
-    """The minimiser of the plain mean loss (lam zero)."""
+    """The minimiser of the plain mean loss (lam zero), of least norm where there are several.
+
+    By the eigenvalues of x'x: the last bits of LAPACK's least squares vary from call to call.
+    """
     x = problem.features
     if problem.intercept:
         x = torch.cat([x, torch.ones_like(x[:, :1])], 1)
-    solution = torch.linalg.lstsq(x, problem.labels[:, None]).solution[:, 0]
+    solution = torch.linalg.pinv(x.T @ x, hermitian=True) @ (x.T @ problem.labels)
     weight = solution[: problem.dimension]
     intercept = solution[-1] if problem.intercept else torch.zeros_like(solution[0])
     return Point(weight, intercept, torch.zeros_like(intercept))
