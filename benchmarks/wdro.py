@@ -33,26 +33,25 @@ RADIUS, SIGMA, EPSILON = 0.1, 0.3, 0.01
 
 def plain(problem, weight, lam, noise, epsilon):
     """(b): shifted draws by their closed centre, autograd through the softmax; rows (S,) share nothing."""
-    w, l = weight.clone().requires_grad_(), lam.clone().requires_grad_()
+    w, price = weight.clone().requires_grad_(), lam.clone().requires_grad_()
     with torch.no_grad():
         norm2 = w.square().sum(1)
         r = w @ problem.features.T - problem.labels
-        centre = (r / (l + epsilon / (2 * SIGMA**2) - norm2)[:, None])[..., None] * w[:, None]  # (S, n, d)
-        s = (1 / SIGMA**2 + 2 * l / epsilon).rsqrt()
+        centre = (r / (price + epsilon / (2 * SIGMA**2) - norm2)[:, None])[..., None] * w[:, None]  # (S, n, d)
+        s = (1 / SIGMA**2 + 2 * price / epsilon).rsqrt()
         move = centre[:, :, None] + s[:, None, None, None] * noise
         cost = move.square().sum(-1)
         corr = noise.square().sum(-1) / 2 - cost / (2 * SIGMA**2) + noise.shape[-1] * (s / SIGMA).log()[:, None, None]
         x = problem.features[None, :, None] + move
     loss = (torch.einsum("snmd,sd->snm", x, w) - problem.labels[None, :, None]).square()
-    inside = torch.logsumexp((loss - l[:, None, None] * cost) / epsilon + corr, 2) - np.log(noise.shape[2])
-    value = l * RADIUS**2 + epsilon * inside.mean(1)
-    gw, gl = torch.autograd.grad(value.sum(), (w, l))
+    inside = torch.logsumexp((loss - price[:, None, None] * cost) / epsilon + corr, 2) - np.log(noise.shape[2])
+    value = price * RADIUS**2 + epsilon * inside.mean(1)
+    gw, gl = torch.autograd.grad(value.sum(), (w, price))
     return value.detach(), gw, gl
 
 
 def official(problem, samples):
     """(a): skwdro's dual loss on the same data as a callable that does one evaluation; raises ImportError where it is absent."""
-    from skwdro.base.cost_decoder import cost_from_str
     from skwdro.torch import robustify
 
     net = torch.nn.Linear(problem.dimension, 1, bias=False).double()
@@ -60,7 +59,6 @@ def official(problem, samples):
         torch.nn.MSELoss(reduction="none"), net, torch.tensor(RADIUS, dtype=torch.float64), problem.features, problem.labels[:, None],
         cost_spec="t-NC-2-2", n_samples=samples, seed=0, epsilon=EPSILON, sigma=SIGMA, imp_samp=True,
     )  # fmt: skip
-    assert cost_from_str is not None
     y = problem.labels[:, None]
 
     def evaluate():
@@ -86,9 +84,15 @@ def main() -> int:
     weight = 0.1 * streams.normal("bench", seeds, (d,))
     lam = torch.linspace(3, 6, S, dtype=torch.float64)
     point = Point(weight[:, None], torch.zeros(S, 1, dtype=torch.float64), lam[:, None])
-    x, y, epsilon = problem.features.expand(S, n, d), problem.labels.expand(S, n), torch.tensor([EPSILON], dtype=torch.float64)
+    x, y, epsilon = (
+        problem.features.expand(S, n, d),
+        problem.labels.expand(S, n),
+        torch.tensor([EPSILON], dtype=torch.float64),
+    )
     count = iter(range(10**9))
-    draw = lambda: streams.normal("draws", seeds, (n, 1, m, d), next(count))
+
+    def draw():
+        return streams.normal("draws", seeds, (n, 1, m, d), next(count))
 
     def ours():
         return sampled(problem, point, x, y, draw(), epsilon, "shifted")
@@ -102,7 +106,10 @@ def main() -> int:
         return along.transpose(1, 2) @ flat
 
     noise = streams.normal("check", seeds, (n, 1, m, d))
-    mine, theirs = sampled(problem, point, x, y, noise, epsilon, "shifted"), plain(problem, weight, lam, noise[:, :, 0], EPSILON)
+    mine, theirs = (
+        sampled(problem, point, x, y, noise, epsilon, "shifted"),
+        plain(problem, weight, lam, noise[:, :, 0], EPSILON),
+    )
     apart = max(
         (mine.value[:, 0] - theirs[0]).abs().max().item(),
         (mine.gradient.weight[:, 0] - theirs[1]).abs().max().item(),
@@ -122,8 +129,12 @@ def main() -> int:
             if round_:  # the first warms up
                 times[name].append((time.process_time() - began) / 5 / rows)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    print(f"wdro: value and gradient on {n} x {d}, m = {m}, {S} rows in one batch (skwdro: one); commit {commit or '?'}")
-    print(f"{platform.system()} {platform.machine()}, torch {torch.__version__}, one thread, {options.repeats} interleaved blocks")
+    print(
+        f"wdro: value and gradient on {n} x {d}, m = {m}, {S} rows in one batch (skwdro: one); commit {commit or '?'}"
+    )
+    print(
+        f"{platform.system()} {platform.machine()}, torch {torch.__version__}, one thread, {options.repeats} interleaved blocks"
+    )
     print(f"{'':20}{'ms an evaluation':>18}{'least':>10}{'largest':>10}{'ratio to ours':>24}")
     base = np.array(times["ours"])
     for name, values in times.items():

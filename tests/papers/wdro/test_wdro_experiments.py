@@ -102,7 +102,7 @@ def test_gradients_record_the_worst_of_the_fixed_points(plan, data):
 def test_critical_records_distances_levels_and_what_the_worst_case_flips(plan, data):
     frame = frame_of(job_of(plan, "critical", "diabetes"), data)
     x, y = table(data, 60)
-    w, lam, value = best_square(x, y)
+    _w, lam, value = best_square(x, y)
     got = frame[frame["epsilon"] == 0.001].groupby("metric")["value"].first()
     assert got["optimum"] == pytest.approx(value, abs=1e-9) and got["lam_optimum"] == pytest.approx(lam, rel=1e-4)
     assert got["lam_distance"] == pytest.approx(abs(got["lam_smoothed"] - got["lam_optimum"]))
@@ -170,7 +170,10 @@ def test_sampling_records_distances_to_both_gradients(plan, data):
                     assert own["total_error"] == pytest.approx(np.linalg.norm(g - exact), rel=1e-6, abs=1e-9)
 
 
-@pytest.mark.parametrize(("experiment", "block", "rows", "columns", "sigma"), [("shifted", "all", 60, slice(None), 0.3), ("plain", "diabetes2", 60, [2, 8], 0.1)])
+@pytest.mark.parametrize(
+    ("experiment", "block", "rows", "columns", "sigma"),
+    [("shifted", "all", 60, slice(None), 0.3), ("plain", "diabetes2", 60, [2, 8], 0.1)],
+)
 def test_runs_record_exact_gaps_of_the_plain_loop(plan, data, experiment, block, rows, columns, sigma):
     """Thirty steps of every schedule, one seed; also which schedule has which epsilon and which sizes grow."""
     job = job_of(plan, experiment, block, steps=30, points=100)
@@ -208,7 +211,11 @@ def test_runs_record_exact_gaps_of_the_plain_loop(plan, data, experiment, block,
             step = 0.05 / math.sqrt(k + 1)
             total, mw, ml = total + step, mw + step * w, ml + step * lam
             w, _, lam = project(w - step * gw, 0.0, lam - 20 / math.sqrt(k + 1) * gl, 1.0, 1.1, 50.0)
-            gaps[k + 1] = exact_square(w, lam, x, y)[0] - best, exact_square(mw / total, ml / total, x, y)[0] - best, lam
+            gaps[k + 1] = (
+                exact_square(w, lam, x, y)[0] - best,
+                exact_square(mw / total, ml / total, x, y)[0] - best,
+                lam,
+            )
         own = frame[(frame["schedule"] == variant.params["schedule"])]
         if "samples_growth" in job.axes:
             own = own[np.isclose(own["samples_growth"], growth)]
@@ -232,7 +239,11 @@ def test_the_mixed_runs_keep_lam_inside_and_their_gap_is_the_objective_s(plan, d
     problem = study("cancer_mixed", rows=200)
     from descent.papers.wdro import Point
 
-    start = Point(torch.full((1, 30), 0.01, dtype=torch.float64), torch.zeros(1, dtype=torch.float64), torch.full((1,), 10.0, dtype=torch.float64))
+    start = Point(
+        torch.full((1, 30), 0.01, dtype=torch.float64),
+        torch.zeros(1, dtype=torch.float64),
+        torch.full((1,), 10.0, dtype=torch.float64),
+    )
     assert early["gap"].abs().max() < 10 * abs(problem.exact(start).value.item() - 0.3) + 1
 
 
@@ -244,7 +255,9 @@ def test_rivals_count_evaluations_and_are_measured_alike(plan, data):
     ols = np.linalg.lstsq(x, y, rcond=None)[0]
     erm = (math.sqrt(np.mean((x @ ols - y) ** 2)) + 0.1 * np.linalg.norm(ols)) ** 2 - best
     own = frame[(frame["method"] == "erm")].groupby("metric")["value"].first()
-    assert own["risk_gap"] == pytest.approx(erm, abs=1e-8) and own["distance"] == pytest.approx(np.linalg.norm(ols - w), abs=1e-5)
+    assert own["risk_gap"] == pytest.approx(erm, abs=1e-8) and own["distance"] == pytest.approx(
+        np.linalg.norm(ols - w), abs=1e-5
+    )
     last = frame.groupby("method")["step"].max()
     assert last["psgd"] == 20_000 // 256 * 256 and last["saa"] == 20_000 // 320 * 320
     assert last["library"] == 200 * 20 + (20_000 - 4_000) // 200 * 200 and last["erm"] == 0

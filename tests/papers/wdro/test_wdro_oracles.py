@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from wdro_plain import logistic, smoothed_datum, squared, supremum
 
+from conftest import small
 from descent.papers.wdro import Classification, Point, Regression, limit
 from descent.papers.wdro.classification import worst_shift
 from descent.papers.wdro.newton import smoothed_minimum, starting_point
@@ -20,7 +20,9 @@ KINDS = ("squared", "logistic", "mixed")
 
 
 def at(weight, intercept=0.0, lam=1.0):
-    return Point(torch.tensor([weight], dtype=F64), torch.tensor([intercept], dtype=F64), torch.tensor([lam], dtype=F64))
+    return Point(
+        torch.tensor([weight], dtype=F64), torch.tensor([intercept], dtype=F64), torch.tensor([lam], dtype=F64)
+    )
 
 
 def point(problem, seed=1, norm=0.6, lam=2.0):
@@ -140,18 +142,25 @@ def test_smoothed_lies_below_exact_and_rises_to_it(kind, seed, norm, lam):
     p = point(problem, seed, norm, lam)
     exact = problem.exact(p).value.item()
     values = [problem.smoothed(p, e).value.item() for e in eps]
-    assert all(a <= b + 1e-12 for a, b in zip(values, [*values[1:], exact], strict=True))  # E exp(./eps)^eps grows as eps falls
+    assert all(
+        a <= b + 1e-12 for a, b in zip(values, [*values[1:], exact], strict=True)
+    )  # E exp(./eps)^eps grows as eps falls
     assert exact - values[-1] < 1e-3
     assert exact >= problem.risk(p).item() + lam * 0.01 - 1e-12
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
-@given(kind=st.sampled_from(KINDS), a=st.integers(0, 99), b=st.integers(100, 199), eps=st.sampled_from([None, 0.3, 0.01]))
+@given(
+    kind=st.sampled_from(KINDS), a=st.integers(0, 99), b=st.integers(100, 199), eps=st.sampled_from([None, 0.3, 0.01])
+)
 def test_jointly_convex_in_theta_and_lam(kind, a, b, eps):
     problem = small(kind)
     evaluate = problem.exact if eps is None else lambda p: problem.smoothed(p, eps)
     first, second = point(problem, a, 0.3, 1.2).flat(True), point(problem, b, 0.9, 6.0).flat(True)
-    value = lambda flat: evaluate(Point.of(flat, True)).value.item()
+
+    def value(flat):
+        return evaluate(Point.of(flat, True)).value.item()
+
     assert value((first + second) / 2) <= (value(first) + value(second)) / 2 + 1e-12
 
 
@@ -175,7 +184,9 @@ def test_mixed_lies_above_fixed_labels_and_equals_them_at_a_prohibitive_cost():
     p = p._replace(weight=-p.weight)  # some data are on the right side, so that flipping them hurts
     assert mixed.exact(p).value > fixed.exact(p).value
     torch.testing.assert_close(dear.exact(p), fixed.exact(p))
-    assert dear.smoothed(p, 0.01).value.item() == pytest.approx(fixed.smoothed(p, 0.01).value.item() + 0.01 * math.log(0.9), abs=1e-12)
+    assert dear.smoothed(p, 0.01).value.item() == pytest.approx(
+        fixed.smoothed(p, 0.01).value.item() + 0.01 * math.log(0.9), abs=1e-12
+    )
 
 
 def test_at_a_tie_smoothed_gradients_tend_into_the_segment_of_both_branches():

@@ -6,14 +6,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import small
 from torch import nn
 
+from conftest import small
 from descent.core.errors import SettingError
 from descent.core.streams import Streams
-from descent.papers import wdro
+from descent.papers.wdro import (
+    Point,
+    RobustLinearRegression,
+    RobustLogisticRegression,
+    RobustLoss,
+    Schedule,
+    psgd,
+    sampled,
+)
 from descent.papers.wdro.regression import least_squares
-from descent.papers.wdro import Point, RobustLinearRegression, RobustLogisticRegression, RobustLoss, Schedule, psgd, sampled
 
 PAGE = Path(__file__).resolve().parents[3] / "docs/papers/wdro.md"
 F64 = torch.float64
@@ -50,7 +57,9 @@ def test_robust_loss_is_the_study_s_gradient_on_the_same_draws(kind, sampler):
         value.backward()
         u = Streams("wdro").normal("draws", [3], (6, 1, 5, 3), k)
         point = Point(net.weight.detach()[None], net.bias.detach()[None], robust.dual.reshape(1, 1))
-        want, gradient = sampled(problem, point, problem.features[None], problem.labels[None], u, torch.tensor([0.05], dtype=F64), sampler)
+        want, gradient = sampled(
+            problem, point, problem.features[None], problem.labels[None], u, torch.tensor([0.05], dtype=F64), sampler
+        )
         torch.testing.assert_close(value.detach(), want[0, 0], atol=1e-12, rtol=1e-12)
         torch.testing.assert_close(net.weight.grad, gradient.weight[0], atol=1e-10, rtol=1e-10)
         torch.testing.assert_close(net.bias.grad, gradient.intercept[0], atol=1e-10, rtol=1e-10)
@@ -60,12 +69,17 @@ def test_robust_loss_is_the_study_s_gradient_on_the_same_draws(kind, sampler):
 def test_shifted_draws_converge_to_the_study_s_when_the_centre_does():
     problem = small("mixed", n=6)
     net = nn.Linear(3, 1, dtype=F64)
-    loss = lambda v, y: nn.functional.softplus(-y * v)
+
+    def loss(v, y):
+        return nn.functional.softplus(-y * v)
+
     robust = RobustLoss(loss, radius=0.1, epsilon=0.05, samples=8, deviation=0.3, label_flip=0.1, ascents=60).double()
     value = robust(net, problem.features, problem.labels[:, None])
     u = Streams("wdro").normal("draws", [0], (6, 2, 4, 3), 0)
     point = Point(net.weight.detach()[None], net.bias.detach()[None], robust.dual.reshape(1, 1))
-    want = sampled(problem, point, problem.features[None], problem.labels[None], u, torch.tensor([0.05], dtype=F64), "shifted")
+    want = sampled(
+        problem, point, problem.features[None], problem.labels[None], u, torch.tensor([0.05], dtype=F64), "shifted"
+    )
     torch.testing.assert_close(value.detach(), want.value[0, 0], atol=1e-6, rtol=1e-6)
 
 
@@ -96,7 +110,9 @@ def test_both_methods_of_both_estimators_agree_on_the_optimum():
     assert 0 <= run.worst_case_risk_ - exact.worst_case_risk_ < 2e-3 and exact.score(x, y) > 0.3
     assert np.linalg.norm(exact.coef_) < np.linalg.norm(np.linalg.lstsq(x, y, rcond=None)[0])
     labels = np.where(y > 0, "yes", "no")
-    exact, run = (RobustLogisticRegression(0.1, method=m, steps=2000, label_cost=0.25).fit(x, labels) for m in ("exact", "psgd"))
+    exact, run = (
+        RobustLogisticRegression(0.1, method=m, steps=2000, label_cost=0.25).fit(x, labels) for m in ("exact", "psgd")
+    )
     assert -1e-6 <= run.worst_case_risk_ - exact.worst_case_risk_ < 0.02
     assert set(run.predict(x)) == {"yes", "no"} and run.score(x, labels) > 0.7
     np.testing.assert_allclose(run.predict_proba(x).sum(1), 1)
@@ -115,7 +131,10 @@ def test_precisions_stay_what_they_are(dtype):
 
 def test_a_resumed_loss_draws_on_and_two_seeds_differ():
     problem, net = small("squared", n=6), nn.Linear(3, 1, dtype=F64)
-    make = lambda seed=0: RobustLoss(squared, radius=0.1, seed=seed).double()
+
+    def make(seed=0):
+        return RobustLoss(squared, radius=0.1, seed=seed).double()
+
     x, y = problem.features, problem.labels[:, None]
     first, second = make(), make()
     values = [first(net, x, y).item() for _ in range(3)]
@@ -148,7 +167,7 @@ def test_wrong_values_are_refused_at_construction_in_one_sentence(change, words)
 
 def test_wrong_inputs_are_refused_in_one_sentence():
     robust, net = RobustLoss(nn.MSELoss(), radius=0.1), nn.Linear(3, 1)
-    with pytest.raises(SettingError, match='one number a row'):
+    with pytest.raises(SettingError, match="one number a row"):
         robust(net, torch.zeros(4, 3), torch.zeros(4, 1))
     with pytest.raises(SettingError, match="floating-point"):
         robust(net, torch.zeros(4, 3, dtype=torch.int64), torch.zeros(4, 1))

@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from wdro_plain import (
@@ -19,6 +18,7 @@ from wdro_plain import (
     squared_slope,
 )
 
+from conftest import small
 from descent.core.errors import SettingError
 from descent.core.streams import Streams
 from descent.papers.wdro import Point, Schedule, psgd, saa, sampled
@@ -29,7 +29,11 @@ from descent.papers.wdro.regression import least_squares
 F64 = torch.float64
 KINDS = ("squared", "logistic", "mixed")
 STREAMS = Streams("wdro")
-LOSSES = {"squared": (squared, squared_slope), "logistic": (logistic, logistic_slope), "mixed": (logistic, logistic_slope)}
+LOSSES = {
+    "squared": (squared, squared_slope),
+    "logistic": (logistic, logistic_slope),
+    "mixed": (logistic, logistic_slope),
+}
 
 
 def clouds(kind, sampler, w, b, lam, xs, ys, u, sigma, eps):
@@ -65,9 +69,9 @@ def test_the_batched_gradient_is_one_draw_at_a_time(kind, sampler):
     close = 1e-9 if kind == "squared" or sampler == "plain" else 1e-6  # a centre by 20 halvings
     for s in range(2):
         for c in range(3):
-            w, b, l = weight[s, c], intercept[s, c], lam[s, c]
-            own = clouds(kind, sampler, w, b, l, xs, ys, u[s], 0.3, eps[c])
-            want = sampled_dual(*LOSSES[kind], w, b, l, xs, ys, own, eps[c], 0.1)
+            w, b, price = weight[s, c], intercept[s, c], lam[s, c]
+            own = clouds(kind, sampler, w, b, price, xs, ys, u[s], 0.3, eps[c])
+            want = sampled_dual(*LOSSES[kind], w, b, price, xs, ys, own, eps[c], 0.1)
             assert value[s, c].item() == pytest.approx(want[0], abs=close)
             np.testing.assert_allclose(gradient.weight[s, c], want[1], atol=close)
             if problem.intercept:
@@ -82,7 +86,10 @@ def test_the_gradient_is_the_slope_of_the_sampled_value_when_the_draws_stay(kind
     u = torch.randn(1, 4, problem.strata, 6, 3, dtype=F64, generator=generator)
     x, y, eps = problem.features[None], problem.labels[None], torch.tensor([0.1], dtype=F64)
     flat = torch.tensor([[[0.4, -0.2, 0.1, 0.05 * problem.intercept, 2.0]]], dtype=F64)
-    at = lambda f: sampled(problem, Point.of(f, True), x, y, u, eps, "plain")
+
+    def at(f):
+        return sampled(problem, Point.of(f, True), x, y, u, eps, "plain")
+
     gradient = at(flat).gradient.flat(True)[0, 0]
     for j in range(5):
         if j == 3 and not problem.intercept:
@@ -126,7 +133,9 @@ def test_the_sampled_value_is_biased_low_and_a_million_draws_come_close():
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(scale=st.floats(0, 100), lam=st.floats(-10, 1000), b=st.floats(-50, 50))
 def test_projection_lands_in_k_and_leaves_k_alone(scale, lam, b):
-    point = Point(torch.tensor([[scale, -scale / 2]], dtype=F64), torch.tensor([b], dtype=F64), torch.tensor([lam], dtype=F64))
+    point = Point(
+        torch.tensor([[scale, -scale / 2]], dtype=F64), torch.tensor([b], dtype=F64), torch.tensor([lam], dtype=F64)
+    )
     box = Box(1.5, 1.0, 50.0)
     new = box.project(point)
     size = math.hypot(*new.weight[0].tolist(), new.intercept.item())
@@ -140,8 +149,18 @@ def test_projection_lands_in_k_and_leaves_k_alone(scale, lam, b):
 def test_five_steps_are_the_plain_loop(kind):
     """Schedules, step sizes, minibatches, projection and the weighted mean, one number at a time."""
     problem = small(kind, n=9)
-    settings_ = {"batch": 3, "samples": 4, "ball": 0.4, "lam_low": 1.0, "lam_high": 6.0, "step_size": 0.3, "lam_step_size": 8.0}
-    method = psgd(problem, [Schedule(0.05), Schedule(0.1, 1.0)], [7, 8], STREAMS, weight_start=0.01, block=3, **settings_)
+    settings_ = {
+        "batch": 3,
+        "samples": 4,
+        "ball": 0.4,
+        "lam_low": 1.0,
+        "lam_high": 6.0,
+        "step_size": 0.3,
+        "lam_step_size": 8.0,
+    }
+    method = psgd(
+        problem, [Schedule(0.05), Schedule(0.1, 1.0)], [7, 8], STREAMS, weight_start=0.01, block=3, **settings_
+    )
     state, blocks = method.init(), [method.draw(0, 3), method.draw(1, 2)]
     for noise in blocks:
         for i in range(len(noise.rate)):
@@ -173,7 +192,10 @@ def test_five_steps_are_the_plain_loop(kind):
 
 def test_a_seed_does_not_notice_the_others_nor_a_schedule_its_companions():
     problem = small("squared", n=9)
-    run = lambda seeds, schedules: _steps(psgd(problem, schedules, seeds, STREAMS, batch=3, samples=4, block=4), 4)
+
+    def run(seeds, schedules):
+        return _steps(psgd(problem, schedules, seeds, STREAMS, batch=3, samples=4, block=4), 4)
+
     both = run([7, 8], [Schedule(0.05), Schedule(0.1, 1.0)])
     torch.testing.assert_close(run([8], [Schedule(0.1, 1.0)]).weight[0, 0], both.weight[1, 1], atol=1e-12, rtol=1e-12)
 
@@ -187,7 +209,9 @@ def _steps(method, count):
 
 def test_draws_grow_and_blocks_are_their_own():
     problem = small("mixed", n=9)
-    method = psgd(problem, [Schedule(0.1)], [7], STREAMS, samples=4, samples_growth=0.5, samples_max=12, batch=2, block=10)
+    method = psgd(
+        problem, [Schedule(0.1)], [7], STREAMS, samples=4, samples_growth=0.5, samples_max=12, batch=2, block=10
+    )
     assert [method.draw(k, 10).draws.shape for k in (0, 1, 3)] == [(10, 1, 2, 2, m, 3) for m in (2, 6, 6)]
     a, b = method.draw(1, 10).draws, method.draw(2, 10).draws
     assert abs(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1]) < 0.2
@@ -201,7 +225,9 @@ def test_schedules():
     np.testing.assert_allclose(Schedule(0.1).at(k), 0.1)
 
 
-@pytest.mark.parametrize(("name", "value"), [("batch", 0), ("sampler", "shift"), ("ball", 0), ("lam_low", -1.0), ("samples", 2.5)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("batch", 0), ("sampler", "shift"), ("ball", 0), ("lam_low", -1.0), ("samples", 2.5)]
+)
 def test_a_bad_setting_is_refused_in_one_sentence(name, value):
     with pytest.raises(SettingError, match=f"psgd: `{name}` must .*got"):
         psgd(small("squared"), [Schedule(0.1)], [0], STREAMS, **{name: value})
@@ -247,7 +273,9 @@ def test_the_library_s_second_phase_steps_as_written():
     sigma, eps = defaults(0.1)
     assert (sigma, eps) == (0.05, 2.5e-4)
     own = small("squared", n=6, deviation=sigma)
-    point = Point(torch.tensor([[[0.4, -0.2, 0.1]]], dtype=F64), torch.zeros(1, 1, dtype=F64), torch.zeros(1, 1, dtype=F64))
+    point = Point(
+        torch.tensor([[[0.4, -0.2, 0.1]]], dtype=F64), torch.zeros(1, 1, dtype=F64), torch.zeros(1, 1, dtype=F64)
+    )
     w, x, y = point.weight[0, 0], problem.features, problem.labels
     norms = (2 * (x @ w - y)[:, None] * w).square().sum(1)  # |grad_x f|^2
     want = math.sqrt((norms * 6 * 0.01).sum()) / (2 * 6 * 0.01)

@@ -68,7 +68,10 @@ class Classification:
         z, (s, unit) = self.margins(point), direction(point.weight)
         phi, a, q = self._phi(self._signed(z), s[..., None, None], point.lam[..., None, None])
         branch = phi.argmax(-1, keepdim=True)  # (..., n, 1)
-        pick = lambda x: x.gather(-1, branch)[..., 0]
+
+        def pick(x):
+            return x.gather(-1, branch)[..., 0]
+
         phi, a, q = pick(phi), pick(a), pick(q)
         sign = 1.0 - 2.0 * branch[..., 0].to(z.dtype)
         value = point.lam * self.radius**2 + phi.mean(-1)
@@ -84,7 +87,10 @@ class Classification:
         """F^eps with the expectation over pi0 by quadrature, and its gradient."""
         tilted = self._tilt(point, epsilon)
         ones = torch.ones_like(tilted.weights)
-        mean = lambda x: (tilted.weights * x).sum((-2, -1))
+
+        def mean(x):
+            return (tilted.weights * x).sum((-2, -1))
+
         slope_z, slope_s = mean(tilted.z * ones), mean(tilted.s)
         lam_slope = mean(tilted.lam).mean(-1) + self._others(point.lam, tilted.epsilon)[1]
         gradient = self._chain(direction(point.weight)[1], slope_z, slope_s, self.radius**2 + lam_slope)
@@ -110,8 +116,12 @@ class Classification:
         full[..., :size, :size] = own.T @ (spread[..., 0, 0, None] * own)
         radial = torch.nn.functional.pad(unit, (0, size - self.dimension))
         cross = (spread[..., 0, 1, None] * own).sum(-2)
-        full[..., :size, :size] += cross[..., :, None] * radial[..., None, :] + radial[..., :, None] * cross[..., None, :]
-        full[..., :size, :size] += spread[..., 1, 1].sum(-1)[..., None, None] * radial[..., :, None] * radial[..., None, :]
+        full[..., :size, :size] += (
+            cross[..., :, None] * radial[..., None, :] + radial[..., :, None] * cross[..., None, :]
+        )
+        full[..., :size, :size] += (
+            spread[..., 1, 1].sum(-1)[..., None, None] * radial[..., :, None] * radial[..., None, :]
+        )
         to_lam = (spread[..., 0, 2, None] * own).sum(-2) + spread[..., 1, 2].sum(-1)[..., None] * radial
         full[..., :size, -1] += to_lam
         full[..., -1, :size] += to_lam
@@ -179,14 +189,21 @@ class Classification:
     def _tilt(self, point: Point, epsilon: Tensor | float) -> Tilted:
         z, s, lam = self._signed(self.margins(point)), point.weight.norm(dim=-1), point.lam
         eps = torch.as_tensor(epsilon, dtype=z.dtype, device=z.device).expand_as(lam)
-        wide = lambda x: x[..., None, None, None]
+
+        def wide(x):
+            return x[..., None, None, None]
+
         inverse = 2 * lam + eps / self.deviation**2  # 1/P: eps times the precision of t without the loss
-        a, _ = worst_shift(z, s[..., None, None], inverse[..., None, None] / 2, halvings=24)  # any centre near it serves
+        a, _ = worst_shift(
+            z, s[..., None, None], inverse[..., None, None] / 2, halvings=24
+        )  # any centre near it serves
         a, std = a[..., None], (eps / inverse).sqrt()
         nodes, log_weights = hermite(z.dtype, z.device)
         t = a + wide(std) * nodes  # (..., n, L, q)
         margin = z[..., None] - wide(s) * t
-        exponent = softplus(-margin) / wide(eps) - a.square() / wide(2 * std.square()) - a * nodes / wide(std) + log_weights
+        exponent = (
+            softplus(-margin) / wide(eps) - a.square() / wide(2 * std.square()) - a * nodes / wide(std) + log_weights
+        )
         q, sign, cost = torch.sigmoid(-margin), z.new_ones(1, 1), t.square()
         if self.kappa is not None:
             sign = z.new_tensor([[1.0], [-1.0]])
@@ -216,7 +233,10 @@ class Tilted(NamedTuple):
 def hermite(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """Nodes and log-weights (NODES,) of the standard normal's Gauss-Hermite rule."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
-    make = lambda x: torch.from_numpy(x).to(device, dtype)
+
+    def make(x):
+        return torch.from_numpy(x).to(device, dtype)
+
     return make(nodes), make(np.log(weights / weights.sum()))
 
 

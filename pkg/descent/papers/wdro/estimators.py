@@ -35,7 +35,9 @@ class _Robust:
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self).__init__).parameters if name != "self"}
+        return {
+            name: getattr(self, name) for name in inspect.signature(type(self).__init__).parameters if name != "self"
+        }
 
     def set_params(self, **params: Any) -> Any:
         """Change some of them; an unknown one raises SettingError."""
@@ -65,16 +67,24 @@ class _Robust:
 
     def _checked(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
         owner = type(self).__name__
-        check(owner, PUBLIC, **{name: value for name, value in self.get_params().items() if value is not None and name in PUBLIC})
+        check(
+            owner,
+            PUBLIC,
+            **{name: value for name, value in self.get_params().items() if value is not None and name in PUBLIC},
+        )
         X, y = np.asarray(X), np.asarray(y)
         if X.ndim != 2 or y.shape != (len(X),) or len(X) < 2:
-            raise SettingError(f"{owner}: X must be (n, d) and y (n,) with n of at least 2, got {X.shape} and {y.shape}")
+            raise SettingError(
+                f"{owner}: X must be (n, d) and y (n,) with n of at least 2, got {X.shape} and {y.shape}"
+            )
         X = X.astype(np.float32 if X.dtype == np.float32 else np.float64)
         if not np.isfinite(X).all():
             raise SettingError(f"{owner}: X must be finite")
         return X, y
 
-    def _solve(self, problem: Regression | Classification, ball: float, lam: tuple[float, float, float], start: float) -> None:
+    def _solve(
+        self, problem: Regression | Classification, ball: float, lam: tuple[float, float, float], start: float
+    ) -> None:
         """Fit and keep what was found."""
         self.n_features_in_ = problem.dimension
         if self.method == "exact":
@@ -185,7 +195,13 @@ class RobustLogisticRegression(_Robust):
         random_state: int = 0,
     ) -> None:
         self.radius, self.method, self.epsilon, self.decay, self.deviation = radius, method, epsilon, decay, deviation
-        self.label_cost, self.label_flip, self.steps, self.batch, self.samples = label_cost, label_flip, steps, batch, samples
+        self.label_cost, self.label_flip, self.steps, self.batch, self.samples = (
+            label_cost,
+            label_flip,
+            steps,
+            batch,
+            samples,
+        )
         self.step_size, self.dual_step_size = step_size, dual_step_size
         self.fit_intercept, self.random_state = fit_intercept, random_state
 
@@ -198,7 +214,9 @@ class RobustLogisticRegression(_Robust):
         self.classes_ = classes
         deviation = self.deviation or 3 * max(self.radius, 1e-3)
         x, signs = torch.tensor(X), torch.tensor((2 * codes - 1).astype(X.dtype))
-        problem = Classification(x, signs, float(self.radius), deviation, self.label_cost, self.label_flip, self.fit_intercept)
+        problem = Classification(
+            x, signs, float(self.radius), deviation, self.label_cost, self.label_flip, self.fit_intercept
+        )
         self._solve(problem, 5.0, (1.0, 10.0, 100.0), 0.01)
         return self
 

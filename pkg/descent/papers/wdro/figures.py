@@ -41,7 +41,9 @@ def gradients(frames):
     Alt: Two panels on logarithmic axes, error of the gradient and of the value against epsilon, one line for each problem.
     """
     figure, axes = theme.grid(1, 2, height=3.3)
-    for ax, metric, label in zip(axes[0], ("gradient_error", "value_error"), ("error of the gradient", "error of the value"), strict=True):
+    for ax, metric, label in zip(
+        axes[0], ("gradient_error", "value_error"), ("error of the gradient", "error of the value"), strict=True
+    ):
         _curves(ax, frames, "gradients", metric)
         low, high = ax.get_xlim()
         at = np.array([max(low, 1e-6), min(high, 1e-1)])
@@ -61,7 +63,9 @@ def sampling(frames):
     rows = frames.select("sampling", "total_error", "gradient")
     names = [n for n in PROBLEMS if n in set(rows["problem"])]
     figure, axes = theme.grid(2, max(len(names), 1), width=7.2, height=5.2)
-    logs = rows.assign(value=np.log(rows["value"])).groupby(["problem", "sampler", "samples", "epsilon"])["value"].mean()
+    logs = (
+        rows.assign(value=np.log(rows["value"])).groupby(["problem", "sampler", "samples", "epsilon"])["value"].mean()
+    )
     values = np.exp(logs)
     norm = LogNorm(values.min(), values.max())
     image = None
@@ -101,8 +105,12 @@ def critical(frames):
         right.plot(*x[y > 0].T, "o", markersize=2.2, color="#777777", label="label +1")
         right.plot(*x[y < 0].T, "o", markersize=2.6, markerfacecolor="white", color="#777777", label="label -1")
         found = {float(n.rsplit("_", 1)[1]): v for n, v in arrays.items() if n.startswith("wells_minima_")}
-        for size, (epsilon, shade) in enumerate(zip(sorted(found, reverse=True), theme.shades("smoothed", len(found)), strict=True)):
-            right.plot(*found[epsilon].T, "o", markersize=2.5 + 0.6 * size, color=shade, label=rf"$\varepsilon$ = {epsilon:g}")
+        for size, (epsilon, shade) in enumerate(
+            zip(sorted(found, reverse=True), theme.shades("smoothed", len(found)), strict=True)
+        ):
+            right.plot(
+                *found[epsilon].T, "o", markersize=2.5 + 0.6 * size, color=shade, label=rf"$\varepsilon$ = {epsilon:g}"
+            )
         right.plot(*arrays["wells_minima"].T, "x", markersize=8, color="#222222", label="original")
         right.set(xlabel="$w_1$", ylabel="$w_2$", aspect="equal", title="the wells")
         figure.colorbar(lines, ax=right, label="$F(w)$", shrink=0.8)
@@ -123,10 +131,18 @@ def _schedules(ax, frames, experiment, metric, plateaus=True, **axes):
     for name in (*constant, *falling):
         style = {"color": shades.get(name, dark), "linestyle": dashes.get(name, "-")}
         own = rows[rows["schedule"] == name]
-        theme.band(ax, own, method="psgd", log=positive, label=rf"$\varepsilon_k$ = {name.removeprefix('constant ')}", **style)
+        theme.band(
+            ax, own, method="psgd", log=positive, label=rf"$\varepsilon_k$ = {name.removeprefix('constant ')}", **style
+        )
         level = frames.select(experiment, "plateau", "psgd", schedule=name, **axes)
         if plateaus and positive and len(level):
-            ax.axhline(level["value"].iloc[0], color=shades[name], linewidth=0.9, linestyle=":")
+            ax.axhline(
+                level["value"].iloc[0],
+                color=shades[name],
+                linewidth=0.9,
+                linestyle=":",
+                label="where a constant one ends",
+            )
     ax.set(xscale="log", xlabel="step k")
     if positive:
         ax.set(yscale="log")
@@ -160,11 +176,11 @@ def dual(frames):
     _schedules(left, frames, "shifted", "lam")
     best = frames.select("critical", "lam_optimum", "smoothed", problem="diabetes")
     if len(best):
-        left.axhline(best["value"].iloc[0], **GUIDE)
+        left.axhline(best["value"].iloc[0], label="without regularisation", **GUIDE)
     left.set(ylabel=r"$\lambda_k$", yscale="log")
     _curves(right, frames, "critical", "lam_smoothed")
     for _, row in frames.select("critical", "lam_optimum", "smoothed").groupby("problem"):
-        right.axhline(row["value"].iloc[0], **GUIDE)
+        right.axhline(row["value"].iloc[0], label="without regularisation", **GUIDE)
     right.set(ylabel=r"$\lambda_\varepsilon$")
     theme.legend(figure, axes)
     return figure
@@ -194,7 +210,7 @@ def flips(frames):
 
 def plain(frames):
     """Plain draws: exact gap (above) and lam (below) of the projected method in ten dimensions and in two, with 16 draws a datum and with
-    a number that grows to 256 (thin line). Mean over seeds (gap: geometric), band: 95 % t interval. Dotted: the upper limit of lam.
+    a number that grows to 256 (thin lines); solid: constant epsilon, dashed: falling. Mean over seeds (gap: geometric), band: 95 % t interval. Dotted: the upper limit of lam.
 
     Alt: Four panels, gap and lam against the step, ten dimensions on the left and two on the right.
     """
@@ -204,13 +220,20 @@ def plain(frames):
             ax, rows = axes[i, j], frames.select("plain", metric, "psgd", problem=problem)
             for (schedule, growth), own in rows.groupby(["schedule", "samples_growth"]):
                 words = f"{schedule}, m = 16" if growth == 0 else f"{schedule}, m growing"
-                style = {"linewidth": 1.8 if growth == 0 else 0.9, "linestyle": "-" if schedule.startswith("constant") else (0, (5, 1.6))}
+                style = {
+                    "linewidth": 1.8 if growth == 0 else 0.9,
+                    "linestyle": "-" if schedule.startswith("constant") else (0, (5, 1.6)),
+                }
                 theme.band(ax, own, method="psgd", log=metric == "gap", label=words, **style)
-            ax.set(xscale="log", title=PROBLEMS[problem] if i == 0 else "", ylabel="exact gap" if metric == "gap" else r"$\lambda_k$")
+            ax.set(
+                xscale="log",
+                title=PROBLEMS[problem] if i == 0 else "",
+                ylabel="exact gap" if metric == "gap" else r"$\lambda_k$",
+            )
             if metric == "gap":
                 ax.set(yscale="log")
             else:
-                ax.axhline(50, **GUIDE)
+                ax.axhline(50, label="upper limit", **GUIDE)
                 ax.set(xlabel="step k")
     theme.legend(figure, axes)
     return figure
@@ -244,7 +267,13 @@ def rivals(frames):
         erm = frames.select("rivals", "risk_gap", "erm", problem=problem)
         if len(erm):
             ax.axhline(erm["value"].iloc[0], **theme.line("erm"))
-        ax.set(xscale="log", yscale="log", xlabel="evaluations of the loss", ylabel="worst-case risk above the least", title=PROBLEMS[problem])
+        ax.set(
+            xscale="log",
+            yscale="log",
+            xlabel="evaluations of the loss",
+            ylabel="worst-case risk above the least",
+            title=PROBLEMS[problem],
+        )
     theme.legend(figure, axes)
     return figure
 

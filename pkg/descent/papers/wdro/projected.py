@@ -97,7 +97,10 @@ def psgd(
 
     def init() -> State:
         shape = (len(seeds), len(schedules))
-        full = lambda value, *more: torch.full((*shape, *more), value, dtype=like.dtype, device=like.device)
+
+        def full(value, *more):
+            return torch.full((*shape, *more), value, dtype=like.dtype, device=like.device)
+
         point = box.project(Point(full(weight_start, d), full(0.0), full(lam_start)))
         return State(point, Point(*(torch.zeros_like(x) for x in point)), full(0.0))
 
@@ -110,14 +113,15 @@ def psgd(
         steps = np.arange(first, first + count)
         epsilon = np.stack([schedule.at(steps) for schedule in schedules], 1)
         rate = np.array([step_size, lam_step_size]) / np.sqrt(steps + 1.0)[:, None]
-        as_tensor = lambda x: torch.tensor(x, dtype=like.dtype)
+
+        def as_tensor(x):
+            return torch.tensor(x, dtype=like.dtype)
+
         return Noise(torch.from_numpy(rows), draws, as_tensor(epsilon), as_tensor(rate))
 
     def step(state: State, noise: Noise) -> tuple[State, Info]:
         point, (rows, draws, epsilon, rate) = state.point, noise
-        value, gradient = sampled(
-            problem, point, problem.features[rows], problem.labels[rows], draws, epsilon, sampler
-        )
+        value, gradient = sampled(problem, point, problem.features[rows], problem.labels[rows], draws, epsilon, sampler)
         new = box.project(
             Point(
                 point.weight - rate[0] * gradient.weight,

@@ -49,7 +49,9 @@ class RobustLoss(nn.Module):
     ) -> None:
         super().__init__()
         if not callable(loss):
-            raise SettingError(f"RobustLoss: `loss` must be callable, loss(prediction, target) -> one number a row, got {loss!r}")
+            raise SettingError(
+                f"RobustLoss: `loss` must be callable, loss(prediction, target) -> one number a row, got {loss!r}"
+            )
         if not isinstance(radius, (int, float)) or isinstance(radius, bool) or not radius > 0:
             raise SettingError(f"RobustLoss: `radius` must be a number above 0 (0 is the plain loss), got {radius!r}")
         if not isinstance(dual, tuple) or len(dual) != 3 or not all(isinstance(x, (int, float)) for x in dual):
@@ -67,8 +69,20 @@ class RobustLoss(nn.Module):
             check("RobustLoss", PUBLIC, epsilon=epsilon)
         if label_flip and samples < 2:
             raise SettingError(f"RobustLoss: `samples` must be at least 2 where labels may flip, got {samples}")
-        self.loss, self.radius, self.epsilon, self.samples, self.sampler = loss, float(radius), epsilon, samples, sampler
-        self.deviation, self.low, self.high, self.ascents, self.seed = deviation, float(dual[0]), float(dual[2]), ascents, seed
+        self.loss, self.radius, self.epsilon, self.samples, self.sampler = (
+            loss,
+            float(radius),
+            epsilon,
+            samples,
+            sampler,
+        )
+        self.deviation, self.low, self.high, self.ascents, self.seed = (
+            deviation,
+            float(dual[0]),
+            float(dual[2]),
+            ascents,
+            seed,
+        )
         self.label_flip, self.label_cost = label_flip, label_cost
         self.lam = nn.Parameter(torch.tensor(float(dual[1])))
         self.calls = 0
@@ -113,14 +127,18 @@ class RobustLoss(nn.Module):
         total = ((losses - lam * cost) / epsilon + exponent).flatten(1).logsumexp(1)
         return lam * self.radius**2 + epsilon * (total.mean() - math.log(strata * m))
 
-    def _cloud(self, network: Any, x: Tensor, labels: list[Tensor], lam: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    def _cloud(
+        self, network: Any, x: Tensor, labels: list[Tensor], lam: Tensor, epsilon: float
+    ) -> tuple[Tensor, Tensor]:
         """Where the draws lie around each row under each label, and how far they spread."""
         b, whole = x.shape[0], torch.full_like(lam, self.deviation)
         centre = x.new_zeros(b, len(labels), x[0].numel())
         if self.sampler == "plain":
             return centre, whole
         narrow = (1 / self.deviation**2 + 2 * lam / epsilon).rsqrt()
-        stiff, rounds = (lam, 1) if self.sampler == "library" else (lam + epsilon / (2 * self.deviation**2), self.ascents)
+        stiff, rounds = (
+            (lam, 1) if self.sampler == "library" else (lam + epsilon / (2 * self.deviation**2), self.ascents)
+        )
         targets = torch.stack(labels, 1).flatten(0, 1)
         for _ in range(rounds):
             at = (x.reshape(b, 1, -1) + centre).reshape(b * len(labels), *x.shape[1:]).requires_grad_()
@@ -133,7 +151,7 @@ class RobustLoss(nn.Module):
         found = self.loss(network(x), y)
         if found.numel() != x.shape[0]:
             raise SettingError(
-                f"RobustLoss: `loss` must give one number a row (reduction=\"none\"), got shape {tuple(found.shape)} for {x.shape[0]} rows"
+                f'RobustLoss: `loss` must give one number a row (reduction="none"), got shape {tuple(found.shape)} for {x.shape[0]} rows'
             )
         return found.flatten()
 

@@ -129,7 +129,7 @@ class Regression:
         return gain, bonus
 
     def _hessian(self, point: Point, epsilon: Tensor) -> Tensor:
-        r, (weight, _, lam), d, n = self.residuals(point), point, self.dimension, self.labels.shape[0]
+        r, (weight, _, _lam), d, n = self.residuals(point), point, self.dimension, self.labels.shape[0]
         mse, (gain, bonus) = r.square().mean(-1), self._radial(point, epsilon)
         whole = Radial(*(mse * g + b for g, b in zip(gain, bonus, strict=True)))
         x = self.features

@@ -34,7 +34,9 @@ def run(job: Job, context: Context) -> Records:
         problem = problem_of(variant.params, context.data).to(context.device)
         if not isinstance(problem, Regression):
             raise ValueError("rivals measures the worst-case risk by its closed form: problem must be a regression")
-        {"psgd": _psgd, "saa": _saa, "library": _library, "erm": _erm}[variant.method](variant, problem, context, records)
+        {"psgd": _psgd, "saa": _saa, "library": _library, "erm": _erm}[variant.method](
+            variant, problem, context, records
+        )
     return records
 
 
@@ -55,9 +57,21 @@ def _measure(problem: Regression) -> Callable[[Point], dict[str, Tensor]]:
 def _psgd(variant: Variant, problem: Regression, context: Context, records: Records) -> None:
     p, measure = variant.params, _measure(problem)
     schedule = Schedule(p["epsilon"], p["decay"], p["floor"])
-    method = psgd(problem, [schedule], variant.seeds, context.streams, samples=p["samples"], block=p["block"], **variant.own)
+    method = psgd(
+        problem, [schedule], variant.seeds, context.streams, samples=p["samples"], block=p["block"], **variant.own
+    )
     each = p["batch"] * p["samples"]
-    _loop(variant, context, records, method, method.init(), p["evaluations"] // each, p["block"], each, lambda s: measure(s.point))
+    _loop(
+        variant,
+        context,
+        records,
+        method,
+        method.init(),
+        p["evaluations"] // each,
+        p["block"],
+        each,
+        lambda s: measure(s.point),
+    )
 
 
 def _saa(variant: Variant, problem: Regression, context: Context, records: Records) -> None:
@@ -65,7 +79,18 @@ def _saa(variant: Variant, problem: Regression, context: Context, records: Recor
     method, point_of = saa(problem, [p["epsilon"]], variant.seeds, context.streams, samples=p["samples"], **variant.own)
     each = len(problem.labels) * p["samples"]
     steps = max(p["evaluations"] // each - 1, 0)  # init evaluates once
-    _loop(variant, context, records, method, method.init(), steps, p["block"], each, lambda s: measure(point_of(s.x)), each)
+    _loop(
+        variant,
+        context,
+        records,
+        method,
+        method.init(),
+        steps,
+        p["block"],
+        each,
+        lambda s: measure(point_of(s.x)),
+        each,
+    )
 
 
 def _library(variant: Variant, problem: Regression, context: Context, records: Records) -> None:
@@ -74,7 +99,10 @@ def _library(variant: Variant, problem: Regression, context: Context, records: R
     own = problem.__class__(problem.features, problem.labels, problem.radius, deviation, problem.intercept)
     warm = min(p["first_steps"], p["evaluations"] // n)
     first = first_phase(own, variant.seeds, **variant.own)
-    look = lambda state: measure(Point.of(state.x, own.intercept))
+
+    def look(state):
+        return measure(Point.of(state.x, own.intercept))
+
     state = _loop(variant, context, records, first, first.init(), warm, p["block"], n, look, name="first")
     second = library(
         own, variant.seeds, context.streams, epsilon=epsilon, samples=p["samples"],
@@ -88,7 +116,9 @@ def _library(variant: Variant, problem: Regression, context: Context, records: R
 def _erm(variant: Variant, problem: Regression, context: Context, records: Records) -> None:
     point = least_squares(problem)
     lam = problem.worst_case(point)[1]
-    for metric, value in _measure(problem)(Point(point.weight[None, None], point.intercept.reshape(1, 1), lam.reshape(1, 1))).items():
+    for metric, value in _measure(problem)(
+        Point(point.weight[None, None], point.intercept.reshape(1, 1), lam.reshape(1, 1))
+    ).items():
         records.add(variant, metric, value.expand(len(variant.seeds)))
 
 

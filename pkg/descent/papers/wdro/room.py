@@ -87,7 +87,8 @@ ROOM = Room(
         "plain": ExperimentCard("descent.papers.wdro.trajectories", (*PROBLEM, *RUN)),
         "mixed": ExperimentCard("descent.papers.wdro.trajectories", (*PROBLEM, *MIXED, *RUN)),
         "rivals": ExperimentCard(
-            "descent.papers.wdro.rivals", (*PROBLEM, *SCHEDULE, "evaluations", "first_steps", "samples", "block", "points")
+            "descent.papers.wdro.rivals",
+            (*PROBLEM, *SCHEDULE, "evaluations", "first_steps", "samples", "block", "points"),
         ),
     },
     settings=SETTINGS,

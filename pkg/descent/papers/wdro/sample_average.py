@@ -63,7 +63,13 @@ def saa(
     init() -> State evaluates once. Raises SettingError before anything is drawn.
     """
     check(
-        "saa", SETTINGS, samples=samples, lam_low=lam_low, lam_start=lam_start, lam_high=lam_high, weight_start=weight_start
+        "saa",
+        SETTINGS,
+        samples=samples,
+        lam_low=lam_low,
+        lam_start=lam_start,
+        lam_high=lam_high,
+        weight_start=weight_start,
     )
     x, y, L = problem.features, problem.labels, problem.strata
     shape = (len(y), L, max(samples // L, 1), problem.dimension)

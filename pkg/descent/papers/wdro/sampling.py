@@ -35,7 +35,12 @@ class Cloud(NamedTuple):
 
 
 def cloud(
-    problem: Regression | Classification, point: Point, prediction: Tensor, labels: Tensor, epsilon: Tensor, sampler: str
+    problem: Regression | Classification,
+    point: Point,
+    prediction: Tensor,
+    labels: Tensor,
+    epsilon: Tensor,
+    sampler: str,
 ) -> Cloud:
     """Where the `sampler` draws; prediction (S, C, b), labels (S, 1, b), epsilon (C,) or (S, C)."""
     lam, sigma = point.lam, problem.deviation
@@ -66,7 +71,10 @@ def sampled(
     """
     (S, C, _), (b, L, m, d) = point.weight.shape, noise.shape[1:]
     norm, unit = direction(point.weight)
-    wide = lambda x: x[..., None, None, None]
+
+    def wide(x):
+        return x[..., None, None, None]
+
     prediction = point.weight @ features.transpose(-1, -2) + point.intercept[..., None]  # (S, C, b)
     centre, deviation = cloud(problem, point, prediction, labels[:, None], epsilon, sampler)
     flat = noise.reshape(S, b * L * m, d)

@@ -21,7 +21,12 @@ from descent.papers.wdro.newton import SIZES
 from descent.papers.wdro.point import direction
 
 GRID = 65
-CLUSTERS = ((0.6, (2.5, 0.0), 1.0, 24), (0.4, (0.0, 2.5), 1.0, 16), (0.4, (2.2, 2.2), -1.0, 12), (0.3, (-2.0, -1.5), 1.0, 8))
+CLUSTERS = (
+    (0.6, (2.5, 0.0), 1.0, 24),
+    (0.4, (0.0, 2.5), 1.0, 16),
+    (0.4, (2.2, 2.2), -1.0, 12),
+    (0.3, (-2.0, -1.5), 1.0, 8),
+)
 """(standard deviation, mean, label, count) of every cluster of the data."""
 
 
@@ -57,7 +62,9 @@ class Wells:
             a = torch.minimum(torch.maximum(a + step, low), high)
         first, second = slopes(-z + s * a)
         value = torch.sigmoid(-z + s * a) - lam * a.square()
-        along = torch.cat([-torch.ones_like(a), a], -1)  # (..., n, 2): derivatives in (z, s) are first, second times this
+        along = torch.cat(
+            [-torch.ones_like(a), a], -1
+        )  # (..., n, 2): derivatives in (z, s) are first, second times this
         bend = second * s * along
         bend = bend + first * torch.tensor([0.0, 1.0], dtype=w.dtype, device=w.device)
         stiff = 2 * lam - s.square() * second
@@ -104,7 +111,9 @@ class Wells:
     def _assemble(self, w: Tensor, unit: Tensor, s: Tensor, value: Tensor, slope: Tensor, inner: Tensor) -> Bowl:
         """From every datum's value (..., n) and its derivatives in (z, s), (..., n, 2) and (..., n, 2, 2)."""
         own = self.labels[:, None] * self.features  # dz/dw
-        turn = torch.stack([own.expand(*w.shape[:-1], *own.shape), unit[..., None, :].expand(*w.shape[:-1], *own.shape)], -2)
+        turn = torch.stack(
+            [own.expand(*w.shape[:-1], *own.shape), unit[..., None, :].expand(*w.shape[:-1], *own.shape)], -2
+        )
         gradient = (turn.transpose(-1, -2) @ slope[..., None])[..., 0].mean(-2) + 2 * self.penalty * w
         eye = torch.eye(2, dtype=w.dtype, device=w.device)
         hessian = (turn.transpose(-1, -2) @ inner @ turn).mean(-3)
@@ -130,8 +139,12 @@ def clusters(streams: Streams) -> tuple[Tensor, Tensor]:
     draws = torch.tensor(streams.numpy("wells", 0).standard_normal((sum(c[3] for c in CLUSTERS), 2)))
     counts = [count for *_, count in CLUSTERS]
     spread = torch.tensor([std for std, *_ in CLUSTERS], dtype=torch.float64).repeat_interleave(torch.tensor(counts))
-    mean = torch.tensor([mean for _, mean, *_ in CLUSTERS], dtype=torch.float64).repeat_interleave(torch.tensor(counts), 0)
-    labels = torch.tensor([label for *_, label, _ in CLUSTERS], dtype=torch.float64).repeat_interleave(torch.tensor(counts))
+    mean = torch.tensor([mean for _, mean, *_ in CLUSTERS], dtype=torch.float64).repeat_interleave(
+        torch.tensor(counts), 0
+    )
+    labels = torch.tensor([label for *_, label, _ in CLUSTERS], dtype=torch.float64).repeat_interleave(
+        torch.tensor(counts)
+    )
     return mean + spread[:, None] * draws, labels
 
 
