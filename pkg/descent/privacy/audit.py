@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 from statistics import NormalDist
 
 import numpy as np
@@ -187,7 +188,7 @@ def _lower(k: np.ndarray, n: int, half: float) -> np.ndarray:
     return np.where(k == 0, 0.0, np.exp(-np.logaddexp(0, -(low + high) / 2)))
 
 
-def _largest(rejected: Callable[[np.ndarray], np.ndarray], count: int) -> np.ndarray:
+def _largest(rejected: Callable[[np.ndarray], Any], count: int) -> np.ndarray:
     """(count,) the end of [0, e), on which every epsilon is rejected; 0 where 0 is not."""
     low, high = np.zeros(count), np.ones(count)
     shown = rejected(low)

@@ -25,7 +25,7 @@ def measure(steps: Mapping[Variant | int, Callable[[], object]], job: Job) -> Re
     with the repeat as `step`; the seed column counts 0.
     """
     variants = list(job.variants)
-    repeats = int(variants[0].params.get("repeats", 30))
+    repeats = int(variants[0].params.get("repeats", 30))  # pyright: ignore[reportArgumentType] (its Setting says int)
     cpu = {key: np.zeros(repeats) for key in steps}
     wall = {key: np.zeros(repeats) for key in steps}
     for call in steps.values():
