@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 from statistics import NormalDist
 
 import numpy as np
@@ -76,7 +75,7 @@ def one_run_bound(
     if not (right >= 0).all() or not (right <= guesses).all() or guesses > canaries:
         raise ValueError(f"an audit needs correct <= guesses <= canaries, got {correct}, {guesses}, {canaries}")
     counts, where = np.unique(right.astype(int), return_inverse=True)
-    bound = _largest(lambda eps: one_run_p_value(eps, counts, guesses, canaries, delta) < 1 - level, len(counts))
+    bound = _largest(lambda eps: one_run_p_value(eps, counts, guesses, canaries, delta) < 1 - level, len(counts))  # pyright: ignore[reportArgumentType]
     bound = bound[where].reshape(right.shape)
     return bound if bound.ndim else float(bound)
 
@@ -188,7 +187,7 @@ def _lower(k: np.ndarray, n: int, half: float) -> np.ndarray:
     return np.where(k == 0, 0.0, np.exp(-np.logaddexp(0, -(low + high) / 2)))
 
 
-def _largest(rejected: Callable[[np.ndarray], Any], count: int) -> np.ndarray:
+def _largest(rejected: Callable[[np.ndarray], np.ndarray], count: int) -> np.ndarray:
     """(count,) the end of [0, e), on which every epsilon is rejected; 0 where 0 is not."""
     low, high = np.zeros(count), np.ones(count)
     shown = rejected(low)
