@@ -242,4 +242,8 @@ class PaperConfig:
     budget: dict[Scale, float] = key("CPU-seconds of a whole run at each scale.", factory=dict)
     experiments: dict[str, ExperimentConfig] = key("The experiments.", factory=dict)
     claims: dict[str, Any] = key("The claims; docs/claims.md says how they are written.", factory=dict)
+    world: list[dict[str, Any]] = key(
+        "What the numbers that the claims read might be, for the dry run (`descent dry-run`); docs/claims.md says how it is written.",
+        factory=list,
+    )
     reported: list[Reported] = key("Numbers that the paper reports.", factory=list)

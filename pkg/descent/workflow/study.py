@@ -19,6 +19,7 @@ from descent.config.read import read_study, registered
 from descent.core.errors import ConfigError, DataError
 from descent.core.files import digest
 from descent.core.job import ARRAYS, CHOSEN, RECORDS, SIDECAR, Job
+from descent.core.leftovers import sweep
 from descent.data.cards import cards
 from descent.results.stored import Results
 from descent.runner.source import job_source, module_text, source_hash
@@ -47,6 +48,8 @@ class Study:
         """
         from descent.data.fetching import fetch, file_faults
 
+        for folder in (self.results, self.reports):
+            sweep(self.root / folder)
         slugs = set(registered(self.root) if self.config.papers == "all" else self.config.papers)
         wanted = [n for n, c in cards().items() if c.kind == "import" and not c.on_request and slugs & set(c.used_by)]
         fetch(embedded=False, imports=wanted, retry=self.config.retry_imports, root=self.root, say=lambda line: None)
