@@ -87,7 +87,7 @@ def because(
     lost -= {m["reason"] for m in old.get("missing", ()) if m["experiment"] in experiments}
     if lost:
         return sorted(lost)[0]
-    used = {name: d for name, d in new["datasets"].items() if old.get("datasets", {}).get(name, d) != d}
+    used = {name: d for name, d in new["datasets"].items() if old.get("datasets", {}).get(name) != d}
     if used:
         return f"other data: {', '.join(sorted(used))}"
     if any(new["sources"].get(name) != old.get("sources", {}).get(name) for name in experiments & set(new["sources"])):
