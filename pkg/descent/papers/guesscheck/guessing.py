@@ -38,6 +38,7 @@ class State(NamedTuple):
     cross: Tensor  # (S,) sum of a_p b_p
     error_square: Tensor  # (S,) sum of b_p^2
     prior: Tensor  # (S,) sum of the test losses of all guesses
+    prior_square: Tensor  # (S,) sum over prefixes of the squared sum of their test losses
     product: Tensor  # (S, m, m') sum of the accepted products
 
 
@@ -66,7 +67,7 @@ def guessing(
     def init() -> State:
         zero = torch.zeros(len(seeds), dtype=torch.float64).to(task.labels.device)
         product = zero[:, None, None].expand(-1, network.rows, network.columns)
-        return State(zero, zero, zero, zero, zero, zero, zero, product.clone())
+        return State(*[zero] * 8, product.clone())
 
     def draw(k: int, count: int) -> Noise:
         if noise == "device":
@@ -101,8 +102,9 @@ def guessing(
         a = accepted.unflatten(1, (prefixes, fan_out)).sum(-1).double()
         b = kept.unflatten(1, (prefixes, fan_out)).sum(-1).double()
         hits = a.sum(1)
+        every = loss.unflatten(1, (prefixes, fan_out)).sum(-1, dtype=torch.float64)
         sums = (hits.new_full(hits.shape, prefixes * fan_out), hits, b.sum(1), a.square().sum(1), (a * b).sum(1),
-                b.square().sum(1), loss.sum(1, dtype=torch.float64),
+                b.square().sum(1), every.sum(1), every.square().sum(1),
                 torch.bmm(products.flatten(1, 2), accepted[..., None]).double().reshape(state.product.shape))  # fmt: skip
         return State(*(old + new for old, new in zip(state, sums, strict=True))), Info(hits)
 
@@ -122,3 +124,11 @@ def posterior(state: State) -> Posterior:
         effective_size=torch.where(hits > 0, hits.square() / state.hits_square, 0.0),
         prior_error=state.prior / state.guesses,
     )
+
+
+def prior(state: State, *, prefixes: int) -> tuple[Tensor, Tensor]:
+    """Mean test loss of all guesses (S,), and its standard error by prefix. prefixes: tried so far."""
+    mean = state.prior / state.guesses
+    each = state.guesses / prefixes
+    spread = state.prior_square / prefixes - (each * mean).square()
+    return mean, (spread.clamp(min=0) / prefixes).sqrt() / each

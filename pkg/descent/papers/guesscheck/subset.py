@@ -19,6 +19,7 @@ from torch import Tensor
 
 from descent.papers.guesscheck.factorisation import Network, top_share
 from descent.core.method import Method
+from descent.papers.guesscheck.posterior import Posterior
 from descent.papers.guesscheck.problem import Task, generalisation_loss, training_loss
 from descent.papers.guesscheck.settings import SETTINGS
 from descent.core.settings import check
@@ -30,7 +31,9 @@ class State(NamedTuple):
     loss: Tensor  # (S, C) L_train of them
     reach: Tensor  # (S, R) half the width of the sweeps' first brackets, an angle
     log_acceptance: Tensor  # (S, R) log of the estimated probability of the event reached so far
+    rounds: Tensor  # (S, R) steps until all records were there
     stage: Tensor  # (S, R) steps since the tolerance was reached; 0: not yet
+    first: Tensor  # (S, R) mean L_gen of the start, draws of the prior
     error: Tensor  # (S, R) sum of L_gen over the recorded sweeps and chains
     square: Tensor  # (S, R) sum of its squares
     share: Tensor  # (S, R) sum of the products' top singular shares
@@ -40,7 +43,6 @@ class State(NamedTuple):
 class Info(NamedTuple):
     threshold: Tensor  # (S, R) the level that the step moved at
     moved: Tensor  # (S, R) share of chain-sweeps that found a new point
-    arrived: Tensor  # (S,) bool: every replicate has all its records
 
 
 class Noise(NamedTuple):
@@ -78,8 +80,10 @@ def subset(
         z = z.to(device)
         zero = torch.zeros(count, replicates, dtype=torch.float64).to(device)
         product = zero[..., None, None].expand(-1, -1, network.rows, network.columns)
+        guesses = network.product(z)
+        first = generalisation_loss(task, guesses).double().unflatten(1, (replicates, chains)).mean(-1)
         return State(
-            z, training_loss(task, network.product(z)), zero + math.pi, zero, zero, zero, zero, zero, product.clone()
+            z, training_loss(task, guesses), zero + math.pi, zero, zero, zero, first, zero, zero, zero, product.clone()
         )
 
     def draw(k: int, steps: int) -> Noise:
@@ -117,16 +121,46 @@ def subset(
             total, span = total + (turned > 0).sum(-1), span + turned.sum(-1)
             if j % thin == thin - 1:
                 records = _recorded(records, task, network.product(z), recording)
-        moved = total / (sweeps * chains)
-        here = threshold <= tolerance
-        stage = torch.where(here | (state.stage > 0), state.stage + 1, state.stage)
-        # Four mean angles either way hold nearly all that a sweep can reach; the whole ellipse is 2 pi.
-        reach = (4 * span / total.clamp(min=1)).clamp(max=math.pi)
-        log_acceptance = state.log_acceptance + (survivors / chains).double().log()
-        info = Info(threshold.double(), moved, (stage > burn_in + kept).all(1))
-        return State(z, loss, reach, log_acceptance, stage, *records), info
+        stage = torch.where((threshold <= tolerance) | (state.stage > 0), state.stage + 1, state.stage)
+        return State(
+            z, loss,
+            # Four mean angles either way hold nearly all that a sweep can reach; the whole ellipse is 2 pi.
+            reach=(4 * span / total.clamp(min=1)).clamp(max=math.pi),
+            log_acceptance=state.log_acceptance + (survivors / chains).double().log(),
+            rounds=state.rounds + (state.stage <= burn_in + kept),
+            stage=stage, first=state.first, error=records[0], square=records[1], share=records[2], product=records[3],
+        ), Info(threshold.double(), total / (sweeps * chains))  # fmt: skip
 
     return Method(init, step, draw)
+
+
+def finished(state: State, *, burn_in: int, kept: int) -> Tensor:
+    """(S, R) bool: the replicate has all its records; later steps change none of its sums."""
+    return state.stage > burn_in + kept
+
+
+def posterior(state: State, *, chains: int, records: int) -> tuple[Posterior, Tensor]:
+    """The estimates that a finished state stands for, and the mean top singular share (S,).
+
+    records: sweeps recorded, `kept * sweeps / thin`. The error is that of R independent means; the effective size is
+    how often the variance inside replicates contains the variance of their mean.
+    """
+    count = chains * records
+    errors, replicates = state.error / count, state.error.shape[1]
+    mean, between = errors.mean(1), errors.var(1) / replicates
+    inside = (state.square / count).mean(1) - mean.square()
+    # The mean of the runs' probabilities, each unbiased up to the choice of levels.
+    log_acceptance = state.log_acceptance.logsumexp(1) - math.log(replicates)
+    found = Posterior(
+        mean=state.product.mean(1) / count,
+        error=mean,
+        standard_error=between.sqrt(),
+        accepted=torch.full_like(mean, replicates * count),
+        log10_acceptance=log_acceptance / math.log(10),
+        effective_size=inside / between,
+        prior_error=state.first.mean(1),
+    )
+    return found, state.share.mean(1) / count
 
 
 def sweep(
