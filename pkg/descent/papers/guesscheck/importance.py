@@ -73,7 +73,7 @@ def importance(
     free = task.unseen.unflatten(2, (rows, columns))
     # Covariances are linear in K = H H': one product with these gives them for every draw.
     of_seen = torch.einsum("saij,sbkj->sikab", seen, seen).flatten(3).flatten(1, 2) / columns
-    of_both = torch.einsum("sbij,sakj->sikab", free, seen).flatten(3).flatten(1, 2) / columns
+    of_both = torch.einsum("sbij,sakj->sikba", free, seen).flatten(3).flatten(1, 2) / columns
     of_free = torch.einsum("sbij,sbkj->sik", free, free).flatten(1) / columns
     wishart = network.activation == "linear" and width >= rows
 

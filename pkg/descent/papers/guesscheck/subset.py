@@ -53,7 +53,7 @@ class Noise(NamedTuple):
 
 def subset(
     task: Task, network: Network, streams: Streams, seeds: Sequence[int], *, tolerance: float, chains: int = 128,
-    replicates: int = 3, share: float = 0.3, sweeps: int = 8, proposals: int = 8, burn_in: int = 1, kept: int = 3,
+    replicates: int = 4, share: float = 0.5, sweeps: int = 4, proposals: int = 5, burn_in: int = 2, kept: int = 4,
     thin: int = 4, dtype: torch.dtype = torch.float32,
 ) -> Method:  # fmt: skip
     """One step: a level (or, at the tolerance, none) and `sweeps` sweeps at it.
