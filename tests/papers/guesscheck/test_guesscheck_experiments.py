@@ -153,7 +153,7 @@ def test_the_accelerated_samplers_record_what_rejection_finds(sampler):
         hit = train < tolerance
         p, mean = hit.mean(), test[hit].mean()
         joint = math.hypot(value(frame, "standard_error", seed), test[hit].std() / math.sqrt(hit.sum()))
-        assert joint < 0.04 * mean  # a bias of a quarter is found for sure
+        assert joint < 0.05 * mean  # a bias of a quarter is found for sure
         assert abs(value(frame, "error", seed) - mean) < 5 * joint
         assert value(frame, "log10_acceptance", seed) == pytest.approx(math.log10(p), abs=0.2)
         assert 50 < value(frame, "effective_size", seed) < 8 * 128 * 4

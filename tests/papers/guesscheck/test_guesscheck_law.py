@@ -117,7 +117,7 @@ def test_subset_simulation(name):
     total = chains * 4
     z = state.log_acceptance[0].exp().numpy()
     same(z.mean(), z.std(ddof=1) / math.sqrt(runs), p, p_error, 0.3 * p)
-    for sums, column, bias in ((state.error, 0, 0.15), (state.square, 1, 0.4)):
+    for sums, column, bias in ((state.error, 0, 0.15), (state.square, 1, 0.7)):
         mine = (sums[0] / total).numpy()
         theirs = kept[:, column]
         error = theirs.std() / math.sqrt(len(theirs))

@@ -262,14 +262,16 @@ def law(frames) -> Figure:
     figure, axes = theme.grid(1, 2, height=3.3)
     for ax, experiment, title in zip(axes[0], ("law_wide", "law_deep"), ("two layers", "four layers, normalised"), strict=True):
         records = frames.records(experiment)
-        others = [s for s in ("importance", "subset") if s in set(records["sampler"])]
+        samplers = ("importance", "subset")
+        others = [s for s in samplers if s in set(records["sampler"])]
+        shade = dict(zip(samplers, theme.shades("guess_check", 2), strict=True))
         keys = ["seed", *(name for name in ("width",) if name in records)]
         table = lambda m, s, e=experiment, k=keys: frames.select(e, m, "guess_check", sampler=s).set_index(k)["value"]  # noqa: E731
         x, dx = table("error", "literal"), table("standard_error", "literal")
-        for sampler, shade in zip(others, theme.shades("guess_check", max(2, len(others))), strict=False):
+        for sampler in others:
             y, dy = table("error", sampler).reindex(x.index), table("standard_error", sampler).reindex(x.index)
             ax.errorbar(x, y, dy, dx.reindex(x.index), linestyle="none", marker="o" if sampler == "subset" else "s",
-                        markersize=4, color=shade, label=sampler, linewidth=0.9)  # fmt: skip
+                        markersize=4, color=shade[sampler], label=sampler, linewidth=0.9)  # fmt: skip
         if len(x):
             ends = [0.95 * x.min(), 1.05 * x.max()]
             ax.plot(ends, ends, color=GREY, linewidth=0.8, linestyle=":")
