@@ -114,6 +114,11 @@ class StudyConfig:
     data: DataConfig = key("Where datasets come from.", factory=DataConfig)
     tracking: TrackingConfig = key("The MLflow mirror.", factory=TrackingConfig)
 
+    @property
+    def label(self) -> str:
+        """The folder of a run under results/ and reports/: the scale, and the seeds where they are not the verdicts'."""
+        return self.scale if self.seeds == "verdict" else f"{self.scale}-{self.seeds}"
+
 
 @dataclass
 class NeedConfig:
