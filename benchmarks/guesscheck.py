@@ -141,8 +141,12 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    print(f"guesscheck: {platform.system()} {platform.machine()}, torch {torch.__version__}, one thread, commit {commit or '?'}")
-    print(f"{'':28}{'official':>12}{'plain':>12}{'ours':>12}{'fan-out':>12}{'floor':>12}   million guesses a CPU-second; ours / plain (range)")
+    print(
+        f"guesscheck: {platform.system()} {platform.machine()}, torch {torch.__version__}, one thread, commit {commit or '?'}"
+    )
+    print(
+        f"{'':28}{'official':>12}{'plain':>12}{'ours':>12}{'fan-out':>12}{'floor':>12}   million guesses a CPU-second; ours / plain (range)"
+    )
     rates = {}
     for name, (network, tolerance) in CASES.items():
         spent = timed(ways(network, tolerance), options.repeats)
@@ -151,7 +155,9 @@ def main() -> None:
         rates[name] = million["ours"] * 1e6
         print(f"{name:28}" + "".join(f"{million[w]:12.3f}" for w in ("official", "plain", "ours", "fan-out", "floor"))
               + f"   {np.median(ratio):.1f} ({ratio.min():.1f} to {ratio.max():.1f}); floor / ours {million['floor'] / million['ours']:.1f}")  # fmt: skip
-    print(f"{'':28}{'log10 P(fit)':>14}{'literal':>12}{'accelerated':>14}   accepted guesses' worth a CPU-second; ratio")
+    print(
+        f"{'':28}{'log10 P(fit)':>14}{'literal':>12}{'accelerated':>14}   accepted guesses' worth a CPU-second; ratio"
+    )
     for name, run, network, tolerance, rate in (
         ("importance, k = 40", weighted, Network(5, 5, 2, 40), 0.02, rates["k = 40, d = 2"]),
         ("subset, k = 5, d = 2", chained, Network(5, 5, 2, 5, normalised=True), 0.0035, rates["k = 5, d = 2"]),

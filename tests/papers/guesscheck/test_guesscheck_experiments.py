@@ -1,5 +1,6 @@
 """The experiments: tiny jobs against plain loops, what is recorded of what cannot be sampled, and the study's plan."""
 
+import itertools
 import math
 from pathlib import Path
 
@@ -26,8 +27,20 @@ def job(*variants, experiment="width", axes=("width",)):
     made = []
     for method, seeds, changes in variants:
         params = {**{name: DEFAULTS[name] for name in (*PROBLEM, *METHODS[method].settings)}, **changes}
-        made.append(Variant(method, {axis: params[axis] for axis in axes}, params, seeds, takes=METHODS[method].settings))
-    return Job("guesscheck", experiment, "all", "study", "train", "descent.papers.guesscheck.sweep", axes, tuple(made), device="cpu")
+        made.append(
+            Variant(method, {axis: params[axis] for axis in axes}, params, seeds, takes=METHODS[method].settings)
+        )
+    return Job(
+        "guesscheck",
+        experiment,
+        "all",
+        "study",
+        "train",
+        "descent.papers.guesscheck.sweep",
+        axes,
+        tuple(made),
+        device="cpu",
+    )
 
 
 def records(*variants, **more):
@@ -78,7 +91,7 @@ def test_literal_guess_and_check_is_the_paper_s_loop_on_the_same_guesses(changes
     sizes = [5] + [params["width"]] * (params["depth"] - 1) + [5]
     kept, every = [], []
     generator = STREAMS.torch("guesses", seed, 0)
-    total = [a * b for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
+    total = [a * b for a, b in itertools.pairwise(sizes)]
     for _ in range(3):
         inner = torch.randn((sum(total[:-1]), 500), generator=generator)
         last = torch.randn((total[-1], 500, 1), generator=generator)[..., 0]
@@ -107,7 +120,9 @@ def test_literal_guess_and_check_is_the_paper_s_loop_on_the_same_guesses(changes
     assert value(frame, "standard_error", seed, **hits) == pytest.approx(np.std(kept) / math.sqrt(len(kept)), rel=1e-3)
     assert value(frame, "log10_acceptance", seed, **hits) == pytest.approx(math.log10(len(kept) / count), rel=1e-6)
     assert value(frame, "error", seed, method="prior") == pytest.approx(np.mean(every), rel=1e-4)
-    assert value(frame, "standard_error", seed, method="prior") == pytest.approx(np.std(every) / math.sqrt(count), rel=1e-3)
+    assert value(frame, "standard_error", seed, method="prior") == pytest.approx(
+        np.std(every) / math.sqrt(count), rel=1e-3
+    )
 
 
 def test_gradient_descent_is_the_official_loop():

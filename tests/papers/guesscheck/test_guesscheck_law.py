@@ -195,7 +195,9 @@ def test_an_infinitely_wide_linear_network_learns_nothing():
 def test_no_hit_is_undefined_and_counted_never_a_number():
     measurements, target = small_problem(1, 4, 3, 3)
     network = Network(3, 3, 2, 3)
-    method = guessing.guessing(task_of(measurements, target), network, STREAMS, [701], tolerance=1e-9, batch=64, dtype=torch.float64)
+    method = guessing.guessing(
+        task_of(measurements, target), network, STREAMS, [701], tolerance=1e-9, batch=64, dtype=torch.float64
+    )
     found = guessing.posterior(walked(method, 2))
     assert found.accepted.item() == 0 and found.effective_size.item() == 0
     assert math.isnan(found.error.item()) and math.isnan(found.standard_error.item()) and found.mean.isnan().all()

@@ -21,11 +21,15 @@ def test_the_directions_held_out_complete_the_measured_ones(task, rank, count):
     unseen = made.unseen
     assert unseen.shape == (3, 25 - count, 25) and (torch.linalg.matrix_rank(made.seen) == count).all()
     assert (unseen @ made.seen.mT).abs().max() < 1e-12
-    torch.testing.assert_close(unseen @ unseen.mT, torch.eye(25 - count, dtype=torch.float64).expand(3, -1, -1), atol=1e-12, rtol=0)
+    torch.testing.assert_close(
+        unseen @ unseen.mT, torch.eye(25 - count, dtype=torch.float64).expand(3, -1, -1), atol=1e-12, rtol=0
+    )
     torch.testing.assert_close(made.seen.norm(dim=2), torch.ones(3, count, dtype=torch.float64))
     # |B w|^2 + |P_A w|^2 = |w|^2 = 1
     along = torch.linalg.lstsq(made.seen @ made.seen.mT, made.labels[..., None]).solution[..., 0]
-    torch.testing.assert_close(made.answers.square().sum(1) + (along * made.labels).sum(1), torch.ones(3, dtype=torch.float64))
+    torch.testing.assert_close(
+        made.answers.square().sum(1) + (along * made.labels).sum(1), torch.ones(3, dtype=torch.float64)
+    )
 
 
 def test_the_target_has_the_rank_and_norm_1_and_its_labels():
@@ -72,7 +76,9 @@ def test_losses_are_those_of_one_matrix_at_a_time():
     rows=integers(1, 5), columns=integers(1, 5), depth=integers(2, 5), width=integers(1, 6), seed=integers(0, 99),
     activation=sampled_from(("linear", "tanh", "leaky")), prior=sampled_from(("gauss", "uniform")), normalised=booleans(),
 )  # fmt: skip
-def test_products_are_those_of_a_plain_chain_of_matrices(rows, columns, depth, width, activation, prior, normalised, seed):
+def test_products_are_those_of_a_plain_chain_of_matrices(
+    rows, columns, depth, width, activation, prior, normalised, seed
+):
     network = Network(rows, columns, depth, width, activation, prior, normalised)
     z = torch.randn(2, sum(network.sizes), 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     got = network.product(z)

@@ -44,9 +44,14 @@ def test_the_example_of_the_page_runs():
 @pytest.mark.parametrize("way", ["literal", "importance", "subset"])
 def test_it_is_the_research_step_on_the_same_streams_bit_for_bit(way, dtype):
     A, y, W = own_problem(dtype)
-    p = guesscheck.guess_and_check(A, y, depth=2, width=3, tolerance=0.05, truth=W, method=way, guesses=4000, seed=(7, 8))
+    p = guesscheck.guess_and_check(
+        A, y, depth=2, width=3, tolerance=0.05, truth=W, method=way, guesses=4000, seed=(7, 8)
+    )
     assert p.error.dtype == dtype and p.mean.shape == (2, 2, 4)
-    task = tree_map(lambda x: x.to(dtype).expand(2, *x.shape[1:]).contiguous(), measured(A.double()[None], y.double()[None], W.double()[None]))
+    task = tree_map(
+        lambda x: x.to(dtype).expand(2, *x.shape[1:]).contiguous(),
+        measured(A.double()[None], y.double()[None], W.double()[None]),
+    )
     network, streams = Network(2, 4, 2, 3), Streams("guesscheck")
     with torch.no_grad():
         if way == "literal":
@@ -56,13 +61,17 @@ def test_it_is_the_research_step_on_the_same_streams_bit_for_bit(way, dtype):
                 state, _ = method.step(state, tree_map(lambda x: x[0], method.draw(k, 1)))
             found = guessing.posterior(state)
         elif way == "importance":
-            method = importance.importance(Task(*(x.double() for x in task)), network, streams, (7, 8), tolerance=0.05, batch=500)
+            method = importance.importance(
+                Task(*(x.double() for x in task)), network, streams, (7, 8), tolerance=0.05, batch=500
+            )
             state = method.init()
             for k in range(8):
                 state, _ = method.step(state, tree_map(lambda x: x[0], method.draw(k, 1)))
             found = importance.posterior(state)
         else:
-            method = subset.subset(task, network, streams, (7, 8), tolerance=0.05, dtype=dtype, chains=128, replicates=8)
+            method = subset.subset(
+                task, network, streams, (7, 8), tolerance=0.05, dtype=dtype, chains=128, replicates=8
+            )
             state, k = method.init(), 0
             while not bool(subset.finished(state, burn_in=2, kept=4).all()):
                 state, _ = method.step(state, tree_map(lambda x: x[0], method.draw(k, 1)))

@@ -7,6 +7,7 @@ Axes: S seeds, P weights of a candidate (layer by layer, row-major), then candid
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Network:
     def shapes(self) -> list[tuple[int, int]]:
         """(inputs, outputs) of every layer; H_0 is the identity."""
         sizes = [self.rows, *[self.width] * (self.depth - 1), self.columns]
-        return list(zip(sizes[:-1], sizes[1:], strict=True))
+        return list(itertools.pairwise(sizes))
 
     @property
     def scales(self) -> list[float]:

@@ -19,7 +19,18 @@ def last(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.sort_values("step").groupby(["seed"], as_index=False).tail(1) if len(rows) else rows
 
 
-def swept(ax, frames, experiment: str, axis: str, metric: str, method: str, offset: float = 0.0, label=None, color=None, **where) -> None:
+def swept(
+    ax,
+    frames,
+    experiment: str,
+    axis: str,
+    metric: str,
+    method: str,
+    offset: float = 0.0,
+    label=None,
+    color=None,
+    **where,
+) -> None:
     """Median over seeds with bars between the quartiles and a point a seed, at evenly spaced places of the axis' values."""
     values = sorted(frames.records(experiment)[axis].dropna().unique())
     style = {"color": color or theme.colour(method), "marker": theme.marker(method)}
@@ -32,7 +43,15 @@ def swept(ax, frames, experiment: str, axis: str, metric: str, method: str, offs
             middles.append((place + offset, middle))
             ax.vlines(place + offset, low, high, color=style["color"], linewidth=1.4)
             spread = np.linspace(-0.04, 0.04, len(good)) if len(good) > 1 else np.zeros(1)
-            ax.plot(place + offset + spread, good, linestyle="none", marker=".", markersize=2.5, color=style["color"], alpha=0.45)
+            ax.plot(
+                place + offset + spread,
+                good,
+                linestyle="none",
+                marker=".",
+                markersize=2.5,
+                color=style["color"],
+                alpha=0.45,
+            )
         if len(rows) > len(good):
             ax.annotate(f"{len(rows) - len(good)}×", (place + offset, 0.0), xycoords=("data", "axes fraction"), xytext=(0, 2),
                         textcoords="offset points", ha="center", fontsize=7, color=style["color"])  # fmt: skip
@@ -127,8 +146,10 @@ def acceptance(frames) -> Figure:
     for ax, axis in zip(axes[0], ("width", "depth"), strict=True):
         names = _activations(frames, axis)
         for i, (name, shade) in enumerate(zip(names, theme.shades("guess_check", len(names)), strict=True)):
-            swept(ax, frames, axis, axis, "log10_acceptance", "guess_check", 0.12 * (i - 1), name, shade, activation=name)
-        ax.set(xlabel=f"{axis} {axis == 'width' and 'k' or 'd'}", ylabel="log10 of the acceptance probability")
+            swept(
+                ax, frames, axis, axis, "log10_acceptance", "guess_check", 0.12 * (i - 1), name, shade, activation=name
+            )
+        ax.set(xlabel=f"{axis} {(axis == 'width' and 'k') or 'd'}", ylabel="log10 of the acceptance probability")
     theme.legend(figure, axes)
     return figure
 
@@ -192,7 +213,9 @@ def throughput(frames) -> Figure:
 
 def _worth(frames, way: str, k: int, d: int) -> float | None:
     """Accepted guesses that one measured call is worth on the median seed, from the records of the sweeps."""
-    experiment, where = ("width", {"width": k}) if d == 2 and k != 5 else ("depth", {"depth": d}) if d != 2 else ("width", {"width": k})
+    experiment, where = (
+        ("width", {"width": k}) if d == 2 and k != 5 else ("depth", {"depth": d}) if d != 2 else ("width", {"width": k})
+    )
     metric = "log10_acceptance" if way in WAYS[:3] else "effective_size"
     rows = frames.select(experiment, metric, "guess_check", activation="linear", **where)
     rows = rows[rows["status"] == "ok"]
@@ -217,7 +240,11 @@ def variants(frames) -> Figure:
         for column, name in enumerate(names):
             ax, experiment = axes[row, column], f"{axis}_{name}"
             if not frames.has(experiment):
-                reason = frames.why(experiment) if experiment in frames.config.experiments else "the paper has no such figure"
+                reason = (
+                    frames.why(experiment)
+                    if experiment in frames.config.experiments
+                    else "the paper has no such figure"
+                )
                 theme.absent(ax, reason, width=22)
                 continue
             for method in SERIES[:2]:
@@ -241,7 +268,10 @@ def curves(frames) -> Figure:
         values = sorted(frames.select(axis, "error", "gd")[axis].unique())
         for column, value in enumerate((values[0], values[-1])):
             ax = axes[row, column]
-            for metric, style in (("error", {}), ("training_loss", {"linestyle": ":", "label": "_training", "alpha": 0.45})):
+            for metric, style in (
+                ("error", {}),
+                ("training_loss", {"linestyle": ":", "label": "_training", "alpha": 0.45}),
+            ):
                 rows = frames.select(axis, metric, "gd", activation="linear", **{axis: value})
                 theme.seeds(ax, rows[rows["step"] > 0], method="gd", **style)
             ax.set(xscale="log", yscale="log", title=f"{axis} {int(value)}")
@@ -260,7 +290,9 @@ def law(frames) -> Figure:
     Alt: Points along the diagonal of a square plot, one marker for each sampler.
     """
     figure, axes = theme.grid(1, 2, height=3.3)
-    for ax, experiment, title in zip(axes[0], ("law_wide", "law_deep"), ("two layers", "four layers, normalised"), strict=True):
+    for ax, experiment, title in zip(
+        axes[0], ("law_wide", "law_deep"), ("two layers", "four layers, normalised"), strict=True
+    ):
         records = frames.records(experiment)
         samplers = ("importance", "subset")
         others = [s for s in samplers if s in set(records["sampler"])]

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from descent.core.errors import SettingError
-from descent.papers.guesscheck.factorisation import Network
 from descent.core.method import Method
-from descent.papers.guesscheck.problem import Task
-from descent.papers.guesscheck.settings import ACTIVATION_NAMES, LEAK, SETTINGS
 from descent.core.settings import check
 from descent.core.streams import Streams
+from descent.papers.guesscheck.factorisation import Network
+from descent.papers.guesscheck.problem import Task
+from descent.papers.guesscheck.settings import ACTIVATION_NAMES, LEAK, SETTINGS
 
 DECAY, TINY = 0.99, 1e-6  # code: of the second moment, and what is added to its root
 
@@ -100,8 +100,12 @@ def start(
     drawn = []
     for network, seed, scale in zip(networks, seeds, scales, strict=True):
         rng = streams.numpy("weights", seed, network.depth, network.width)
-        drawn.append([scale * inputs**-0.5 * rng.uniform(-1, 1, (inputs, outputs)) for inputs, outputs in network.shapes])
-    return tuple(x.to(like.device, like.dtype) for x in padded(networks, [list(map(torch.from_numpy, d)) for d in drawn]))
+        drawn.append(
+            [scale * inputs**-0.5 * rng.uniform(-1, 1, (inputs, outputs)) for inputs, outputs in network.shapes]
+        )
+    return tuple(
+        x.to(like.device, like.dtype) for x in padded(networks, [list(map(torch.from_numpy, d)) for d in drawn])
+    )
 
 
 def padded(networks: Sequence[Network], layers: Sequence[Sequence[Tensor]]) -> list[Tensor]:

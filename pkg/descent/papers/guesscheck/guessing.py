@@ -16,14 +16,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from descent.toolbox.counter import normals, subkey
-from descent.papers.guesscheck.factorisation import Network
 from descent.core.method import Method
+from descent.core.settings import check
+from descent.core.streams import Streams
+from descent.papers.guesscheck.factorisation import Network
 from descent.papers.guesscheck.posterior import Posterior, ratio_error
 from descent.papers.guesscheck.problem import Task, generalisation_loss, training_loss
 from descent.papers.guesscheck.settings import SETTINGS
-from descent.core.settings import check
-from descent.core.streams import Streams
+from descent.toolbox.counter import normals, subkey
 
 PREFIX, LAST = range(2)  # labels of the keys of numbers drawn on the device
 
@@ -95,7 +95,9 @@ def guessing(
 
     def step(state: State, noise_: Noise) -> tuple[State, Info]:
         prefix, last = made(noise_)
-        products = network.output(network.hidden(prefix.split(network.sizes[:-1], 1).__getitem__)[..., None], last).flatten(3)
+        products = network.output(
+            network.hidden(prefix.split(network.sizes[:-1], 1).__getitem__)[..., None], last
+        ).flatten(3)
         accepted = (training_loss(task, products) < tolerance).to(dtype)
         loss = generalisation_loss(task, products)
         kept = accepted * loss

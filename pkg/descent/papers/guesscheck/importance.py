@@ -19,13 +19,13 @@ import torch
 from torch import Tensor
 
 from descent.core.errors import SettingError
-from descent.papers.guesscheck.factorisation import ACTIVATIONS, Network
 from descent.core.method import Method
+from descent.core.settings import check
+from descent.core.streams import Streams
+from descent.papers.guesscheck.factorisation import ACTIVATIONS, Network
 from descent.papers.guesscheck.posterior import Posterior, ratio_error
 from descent.papers.guesscheck.problem import Task
 from descent.papers.guesscheck.settings import SETTINGS
-from descent.core.settings import check
-from descent.core.streams import Streams
 
 SPREAD = 0.8  # ours: the proposal's variance across the ball, in units of the tolerance
 

@@ -187,7 +187,10 @@ def _preferred(old: Posterior | None, new: Posterior) -> Posterior:
 
 def _where(rows: Tensor, yes: Posterior, no: Posterior) -> Posterior:
     return Posterior(
-        *(torch.where(rows.view(-1, *[1] * (a.dim() - 1)), a.double(), b.double()) for a, b in zip(yes, no, strict=True))
+        *(
+            torch.where(rows.view(-1, *[1] * (a.dim() - 1)), a.double(), b.double())
+            for a, b in zip(yes, no, strict=True)
+        )
     )
 
 
@@ -224,8 +227,10 @@ def _task(owner: str, A: Tensor, y: Tensor, truth: Tensor | None, count: int) ->
         raise SettingError(f"{owner}: `y` must be of shape ({n},), one number a measurement, got {tuple(y.shape)}")
     if truth is not None and truth.shape != (rows, columns):
         raise SettingError(f"{owner}: `truth` must be of shape ({rows}, {columns}), got {tuple(truth.shape)}")
-    if int(torch.linalg.matrix_rank(A.detach().double().flatten(1))) < n:
+    # On the host: a decomposition of a few small matrices.
+    host = [None if x is None else x.detach().cpu().double()[None] for x in (A, y, truth)]
+    if int(torch.linalg.matrix_rank(host[0].flatten(2))) < n:
         raise SettingError(f"{owner}: the measurement matrices `A` must be linearly independent")
-    double = [None if x is None else x.detach().double()[None] for x in (A, y, truth)]
-    task = measured(*double)
-    return Task(*(x.to(A.dtype).expand(count, *x.shape[1:]).contiguous() for x in task)), (rows, columns)
+    task = measured(*host)
+    one = Task(*(x.to(A.device, A.dtype) for x in task))
+    return Task(*(x.expand(count, *x.shape[1:]).contiguous() for x in one)), (rows, columns)

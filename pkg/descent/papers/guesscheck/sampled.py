@@ -23,9 +23,7 @@ ALWAYS = ("accepted", "guesses", "effective_size")  # what is known also of an e
 
 def network_of(params: Mapping[str, Any]) -> Network:
     """The factorisation of a variant, 5 x 5."""
-    return Network(
-        5, 5, params["depth"], params["width"], params["activation"], params["prior"], params["normalised"]
-    )
+    return Network(5, 5, params["depth"], params["width"], params["activation"], params["prior"], params["normalised"])
 
 
 def record_guess_check(variant: Variant, task: Task, context: Context, records: Records) -> None:
@@ -90,9 +88,7 @@ def _importance(variant: Variant, task: Task, context: Context) -> dict[str, Any
     def measure(state: importance.State, info: importance.Info) -> dict[str, Tensor]:
         return {**_numbers(importance.posterior(state), p["least"]), "guesses": state.draws}
 
-    _, trace = iterate(
-        context, variant.key, method.init(), method, steps=steps, block=1, measure=measure, at=[steps]
-    )
+    _, trace = iterate(context, variant.key, method.init(), method, steps=steps, block=1, measure=measure, at=[steps])
     return {metric: trace.last(metric) for metric in trace.values}
 
 

@@ -17,13 +17,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from descent.papers.guesscheck.factorisation import Network, top_share
 from descent.core.method import Method
+from descent.core.settings import check
+from descent.core.streams import Streams
+from descent.papers.guesscheck.factorisation import Network, top_share
 from descent.papers.guesscheck.posterior import Posterior
 from descent.papers.guesscheck.problem import Task, generalisation_loss, training_loss
 from descent.papers.guesscheck.settings import SETTINGS
-from descent.core.settings import check
-from descent.core.streams import Streams
 
 
 class State(NamedTuple):

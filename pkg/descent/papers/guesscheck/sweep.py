@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable
 from itertools import groupby
 
-import torch
 from torch import Tensor
 
 from descent.core.context import Context
