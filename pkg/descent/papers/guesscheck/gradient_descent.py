@@ -11,7 +11,7 @@ Axes: B problems, D layers of the deepest, r x c the largest shape of a layer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -85,9 +85,10 @@ def descent(task: Task, networks: Sequence[Network], *, step_size: float, moment
     return Method(init, step)
 
 
-def output(task: Task, networks: Sequence[Network], layers: Sequence[Tensor]) -> Tensor:
-    """The products (B, m, m') of padded layers."""
-    return _forward(_plan(networks, task.labels), layers)[1]
+def output(networks: Sequence[Network], like: Tensor) -> Callable[[Sequence[Tensor]], Tensor]:
+    """The function that gives the products (B, m, m') of padded layers. like: says dtype and device."""
+    plan = _plan(networks, like)
+    return lambda layers: _forward(plan, layers)[1]
 
 
 def start(

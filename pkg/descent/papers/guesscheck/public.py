@@ -109,13 +109,14 @@ def descend(
     method = gradient_descent.descent(task, networks, step_size=lr, momentum=momentum)
     start = gradient_descent.start(networks, Streams("guesscheck"), seeds, [start_scale] * len(seeds), like=A)
     state, kept = method.init(start), []
+    output = gradient_descent.output(networks, A)
     due = set(log_grid(steps, 50))
     with torch.no_grad():
         for t in range(steps + 1):
             if t:
                 state, _ = method.step(state, None)
             if t in due:
-                product = gradient_descent.output(task, networks, state.layers)
+                product = output(state.layers)
                 metrics = {
                     "training_loss": training_loss(task, product[..., None])[:, 0],
                     "error": generalisation_loss(task, product[..., None])[:, 0],

@@ -78,9 +78,10 @@ def _descend(variants: list[Variant], context: Context, tasks: dict[tuple, Task]
 
 def losses(task: Task, networks: list) -> Callable[..., dict[str, Tensor]]:
     """Both losses of the networks, (B,)."""
+    output = gradient_descent.output(networks, task.labels)
 
     def measure(state: gradient_descent.State, info: gradient_descent.Info | None) -> dict[str, Tensor]:
-        product = gradient_descent.output(task, networks, state.layers)[..., None]
+        product = output(state.layers)[..., None]
         return {
             "error": generalisation_loss(task, product)[:, 0],
             "training_loss": training_loss(task, product)[:, 0],
