@@ -55,7 +55,8 @@ def record_prior(variant: Variant, task: Task, context: Context, records: Record
     _, trace = iterate(
         context, variant.key, method.init(), method, steps=steps, block=_block(batch), measure=measure, at=[steps]
     )
-    records.add_trace(variant, type(trace)(trace.steps * 0, trace.values))
+    for metric in trace.values:
+        records.add(variant, metric, trace.last(metric))
 
 
 def _literal(variant: Variant, task: Task, context: Context) -> dict[str, Any]:
