@@ -139,7 +139,7 @@ def test_subset_simulation(name):
 
 WEIGHTED = {
     "linear": (Network(3, 2, 2, 4), 3, 0.03),
-    "linear, flat": (Network(2, 3, 2, 4), 4, 0.02),
+    "linear, flat": (Network(2, 3, 2, 6), 4, 0.02),
     "tanh": (Network(3, 2, 2, 5, "tanh"), 3, 0.03),
     "leaky": (Network(2, 3, 2, 6, "leaky"), 3, 0.006),
 }
