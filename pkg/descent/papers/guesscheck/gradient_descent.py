@@ -71,7 +71,7 @@ def descent(task: Task, networks: Sequence[Network], *, step_size: float, moment
 
     def step(state: State, noise: None = None) -> tuple[State, Info]:
         found, training = gradients(state.layers)
-        square = sum(g.square().sum((1, 2)) for g in found)
+        square = sum(torch.linalg.vector_norm(g, dim=(1, 2)).square() for g in found)
         moment = DECAY * state.moment + (1 - DECAY) * square
         kept = state.kept * DECAY
         size = (step_size / ((moment / (1 - kept)).sqrt() + TINY))[:, None, None]
@@ -163,26 +163,24 @@ def _forward(plan: _Plan, layers: Sequence[Tensor]) -> tuple[list[Tensor], Tenso
 
 
 def _activated(plan: _Plan, x: Tensor, layer: int) -> Tensor:
-    """sigma of a layer; the identity where the layer is padding."""
-    parts, full = [], plan.full[layer]
+    """sigma of a layer, in place but for the first layer's weights; the identity where the layer is padding."""
+    out, full = x.clone() if layer == 0 else x, plan.full[layer]
     for name, rows in plan.slices:
-        part, mask = x[rows], plan.masks[layer][rows]
+        part, mask = out[rows], plan.masks[layer][rows]
         if name == "tanh":
-            part = torch.tanh(part) if full else torch.where(mask > 0, torch.tanh(part), part)
+            part.copy_(torch.tanh(part) if full else torch.where(mask > 0, torch.tanh(part), part))
         elif name == "leaky":
-            part = torch.maximum(part, part * (LEAK if full else 1 - (1 - LEAK) * mask))
-        parts.append(part)
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+            part.copy_(torch.maximum(part, part * (LEAK if full else 1 - (1 - LEAK) * mask)))
+    return out
 
 
 def _pulled_back(plan: _Plan, delta: Tensor, h: Tensor, layer: int) -> Tensor:
-    """delta times sigma' at the layer whose output is h."""
-    parts, full = [], plan.full[layer]
+    """delta times sigma' at the layer whose output is h, in place."""
+    full = plan.full[layer]
     for name, rows in plan.slices:
         part, out, mask = delta[rows], h[rows], plan.masks[layer][rows]
         if name == "tanh":
-            part = part * (1 - (out.square() if full else mask * out.square()))
+            part.mul_(1 - (out.square() if full else mask * out.square()))
         elif name == "leaky":
-            part = torch.where((out > 0) | (mask == 0), part, LEAK * part)
-        parts.append(part)
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+            part.copy_(torch.where(out > 0 if full else (out > 0) | (mask == 0), part, LEAK * part))
+    return delta
