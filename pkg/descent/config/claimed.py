@@ -12,7 +12,9 @@ from descent.config.names import MEASURED, flat
 from descent.core import declare
 
 if TYPE_CHECKING:
+    from descent.claims.operands.planned import Planned
     from descent.claims.read.references import Names
+    from descent.config.plan import Plan
 
 
 def claim_names(paper: PaperConfig, room: declare.Room) -> Names:
@@ -29,6 +31,22 @@ def claim_names(paper: PaperConfig, room: declare.Room) -> Names:
     return Names(
         experiments, [*room.metrics, *MEASURED], figure_names(paper.package or f"descent.papers.{paper.paper}")
     )
+
+
+def must_exist(plan: Plan, slug: str, room: declare.Room) -> Planned:
+    """What the records of a paper must hold, what is not run and why, as the judge's plain table."""
+    from descent.claims.operands.planned import Cell, Lost, MetricInfo, Planned
+
+    cells: dict[str, list[Cell]] = {}
+    for job in plan.of(slug):
+        cells.setdefault(job.experiment, []).extend(Cell(v.method, v.setting, v.seeds) for v in job.variants)
+    lost: dict[str, list[Lost]] = {}
+    for missing in plan.missing:
+        if missing.paper == slug:
+            setting = {axis: value for axis, value in missing.setting.items() if value is not None}
+            lost.setdefault(missing.experiment, []).append(Lost(missing.reason, missing.method, setting))
+    metrics = {name: MetricInfo(m.better, getattr(m, "resolution", 0.0), m.unit) for name, m in room.metrics.items()}
+    return Planned(cells, lost, metrics)
 
 
 def figure_names(package: str) -> list[str] | None:

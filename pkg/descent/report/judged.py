@@ -12,9 +12,10 @@ from typing import Any
 import pandas as pd
 
 from descent.claims.judge import judge
-from descent.claims.operands.planned import Cell, Lost, MetricInfo, Planned
+from descent.claims.operands.planned import Cell, Planned
 from descent.claims.operands.rows import NOT_AXES
 from descent.claims.results import ClaimResult
+from descent.config.claimed import must_exist
 from descent.config.model import StudyConfig
 from descent.core.files import write_json, write_text
 from descent.results.stored import Results
@@ -49,9 +50,8 @@ def planned(results: Results, records: Mapping[str, pd.DataFrame]) -> Planned:
 
     Stored measurements of time are no jobs of this run: of them must exist what is there.
     """
-    cells: dict[str, list[Cell]] = {}
-    for job in results.jobs():
-        cells.setdefault(job.experiment, []).extend(Cell(v.method, v.setting, v.seeds) for v in job.variants)
+    table = must_exist(results.plan, results.slug, results.room)
+    cells = {name: found for name, found in table.cells.items() if results.config.experiments[name].kind != "bench"}
     for name, frame in records.items():
         if name not in cells and len(frame):
             axes = [c for c in frame.columns if c not in NOT_AXES and c != "method"]
@@ -64,14 +64,9 @@ def planned(results: Results, records: Mapping[str, pd.DataFrame]) -> Planned:
                 )
                 for key, part in groups
             ]
-    lost: dict[str, list[Lost]] = {}
-    for missing in results.missing():
-        setting = {axis: value for axis, value in missing.setting.items() if value is not None}
-        lost.setdefault(missing.experiment, []).append(Lost(missing.reason, missing.method, setting))
-    metrics = {
-        name: MetricInfo(m.better, getattr(m, "resolution", 0.0), m.unit) for name, m in results.room.metrics.items()
-    }
-    return Planned(cells, lost, metrics)
+    stored = set(results.experiments())
+    lost = {name: why for name, why in table.lost.items() if name in cells or name not in stored}
+    return Planned(cells, lost, table.metrics)
 
 
 def _known(value: Any) -> Any:

@@ -105,7 +105,7 @@ def _tuning(results: Results) -> list[dict[str, Any]]:
 
 
 def _missing(judged: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What was not run: cells of one experiment with one reason together, methods that lack the same settings too."""
+    """What was not run: configurations of one experiment with one reason together, methods that lack the same settings too."""
     groups: dict[tuple[str, str], dict[str | None, list[dict[str, Any]]]] = {}
     for cell in judged["missing"]:
         methods = groups.setdefault((cell["experiment"], cell["reason"]), {})
