@@ -23,11 +23,11 @@ def smoke(tmp_path_factory):
 def test_every_figure_is_drawn(smoke):
     from descent.papers.guesscheck.figures import FIGURES
     from descent.report import theme
-    from descent.report.figures import Frames, NotRun
+    from descent.report.figures import NotRun, ResultFrames
     from descent.results.stored import Results
 
     plan, folder = smoke
-    frames = Frames(Results(plan, "guesscheck", folder))
+    frames = ResultFrames(Results(plan, "guesscheck", folder))
     absent = {}
     with theme.apply(frames.room):
         for name, draw in FIGURES.items():
