@@ -51,7 +51,7 @@ def test_throughput_is_drawn_from_measurements():
     from descent.report import theme
 
     cost = pd.DataFrame(
-        [{"metric": "step_cpu_seconds", "way": way, "width": 5, "depth": 10, "value": 0.004 + 1e-5 * i, "status": "ok"}
+        [{"metric": "step_cpu_seconds", "way": way, "width": 5, "depth": 10, "batch": 4096, "value": 0.004 + 1e-5 * i, "status": "ok"}
          for way in ("official", "plain", "literal", "subset") for i in range(20)]
     )  # fmt: skip
     sweep = pd.DataFrame(
@@ -60,8 +60,6 @@ def test_throughput_is_drawn_from_measurements():
     )  # fmt: skip
 
     class Frames:
-        config = type("C", (), {"experiments": {"cost": type("E", (), {"settings": [{"batch": 4096}]})}})
-
         def records(self, experiment):
             return cost
 

@@ -195,10 +195,10 @@ def throughput(frames) -> Figure:
             spread = np.quantile(own, [0.25, 0.5, 0.75])
             label = f"k = {k}, d = {d}"
             if place < 3:
-                made = frames.config.experiments["cost"].settings[0]["batch"] / spread
+                made = times["batch"].iloc[0] / spread
                 left.vlines(at, made[2], made[0], color=shade)
                 left.plot(at, made[1], "o", color=shade, label=label)
-            size = _worth(frames, way, k, d)
+            size = _worth(frames, way, k, d, times["batch"].iloc[0])
             if size is not None:
                 each = size / spread
                 right.vlines(at, each[2], each[0], color=shade)
@@ -211,7 +211,7 @@ def throughput(frames) -> Figure:
     return figure
 
 
-def _worth(frames, way: str, k: int, d: int) -> float | None:
+def _worth(frames, way: str, k: int, d: int, batch: float) -> float | None:
     """Accepted guesses that one measured call is worth on the median seed, from the records of the sweeps."""
     experiment, where = (
         ("width", {"width": k}) if d == 2 and k != 5 else ("depth", {"depth": d}) if d != 2 else ("width", {"width": k})
@@ -222,7 +222,7 @@ def _worth(frames, way: str, k: int, d: int) -> float | None:
     if rows.empty:
         return None
     middle = float(rows["value"].median())
-    return frames.config.experiments["cost"].settings[0]["batch"] * 10**middle if way in WAYS[:3] else middle
+    return batch * 10**middle if way in WAYS[:3] else middle
 
 
 def variants(frames) -> Figure:
@@ -241,9 +241,7 @@ def variants(frames) -> Figure:
             ax, experiment = axes[row, column], f"{axis}_{name}"
             if not frames.has(experiment):
                 reason = (
-                    frames.why(experiment)
-                    if experiment in frames.config.experiments
-                    else "the paper has no such figure"
+                    frames.why(experiment) if experiment in frames.room.experiments else "the paper has no such figure"
                 )
                 theme.absent(ax, reason, width=22)
                 continue
