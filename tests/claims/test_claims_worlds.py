@@ -164,7 +164,7 @@ def test_draws_are_the_same_every_time_and_a_seed_s_luck_is_shared():
 
 
 def test_a_world_that_says_too_little_or_nonsense_is_told():
-    with pytest.raises(ConfigError, match="the world says nothing of e .method a, size 1., metric z"):
+    with pytest.raises(ConfigError, match=r"the world says nothing of e .method a, size 1., metric z"):
         numbers(world(), metric="z", where={"size": 1})
     with pytest.raises(ConfigError, match=r"x: world.0.law must be"):
         parse_world([{**RULES[0], "law": "cauchy"}], "x")

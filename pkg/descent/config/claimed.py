@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from descent.config.model import PaperConfig
 from descent.config.names import MEASURED, flat
@@ -14,7 +14,6 @@ from descent.core import declare
 if TYPE_CHECKING:
     from descent.claims.operands.planned import Planned
     from descent.claims.read.references import Names
-    from descent.config.plan import Plan
 
 
 def claim_names(paper: PaperConfig, room: declare.Room) -> Names:
@@ -33,8 +32,8 @@ def claim_names(paper: PaperConfig, room: declare.Room) -> Names:
     )
 
 
-def must_exist(plan: Plan, slug: str, room: declare.Room) -> Planned:
-    """What the records of a paper must hold, what is not run and why, as the judge's plain table."""
+def must_exist(plan: Any, slug: str, room: declare.Room) -> Planned:
+    """What the records of a paper must hold, what is not run and why, as the judge's plain table. plan: a `config.plan.Plan`."""
     from descent.claims.operands.planned import Cell, Lost, MetricInfo, Planned
 
     cells: dict[str, list[Cell]] = {}
