@@ -6,6 +6,7 @@ from pathlib import Path
 import descent
 from snakemake.utils import min_version
 
+
 workdir: workflow.basedir  # also when Snakemake is called from another folder
 
 
