@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from descent.core.method import Method
 from descent.papers.pfedsop.federation import Cost, Federation
-from descent.papers.pfedsop.method import Method
-from descent.papers.pfedsop.network import head_logits
 from descent.papers.pfedsop.rounds import Round
 from descent.papers.pfedsop.settings import check_all
 
@@ -76,9 +75,7 @@ def fedala(
         order = np.argsort(-steps.ravel(), kind="stable")
         tables = (order, np.tile(length, (fed.grid, 1)).ravel()[order], steps.sum(1) * batch)
         active = tuple(int((steps > t).sum()) for t in range(steps.max()))
-        return Plan(
-            fed.rounds.draw(k, count, extra=True), *(torch.from_numpy(table)[None] for table in tables), active
-        )
+        return Plan(fed.rounds.draw(k, count, extra=True), *(torch.from_numpy(table)[None] for table in tables), active)
 
     def learned(plan: Plan, received: Tensor, own: Tensor, weights: Tensor) -> Tensor:
         """(F m, h): W after this round's minibatches; received, own (F m, d), weights (F m, h)."""
@@ -95,7 +92,9 @@ def fedala(
         for t, n in enumerate(plan.active):
             which = base[:n] + torch.remainder(torch.full_like(base[:n], t), plan.length[:n])
             gradient = fed.network.head_gradient(
-                torch.addcmul(head[:n], way[:n], learned[:n]), features.index_select(0, which), targets.index_select(0, which)
+                torch.addcmul(head[:n], way[:n], learned[:n]),
+                features.index_select(0, which),
+                targets.index_select(0, which),
             )
             learned[:n] = (learned[:n] - size[:n] * gradient * way[:n]).clamp_(0, 1)
         return torch.empty_like(weights).index_copy_(0, plan.order, learned)

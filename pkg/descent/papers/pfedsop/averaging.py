@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from descent.core.method import Method
 from descent.papers.pfedsop.federation import Cost, Federation
-from descent.papers.pfedsop.method import Method
 from descent.papers.pfedsop.rounds import Round
 from descent.papers.pfedsop.settings import check_all
 

@@ -12,14 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from descent.iterate import Trace
-from descent.job import Job, Variant
-from descent.papers.pfedsop.method import iterate, own_of
+from descent.core.context import Context
+from descent.core.iterate import Trace, iterate
+from descent.core.job import Job, Variant
+from descent.core.records import Records
 from descent.papers.pfedsop.methods import SECOND_ORDER, built
 from descent.papers.pfedsop.problem import WORLD, World, world
 from descent.papers.pfedsop.second_order import Info
-from descent.records import Records
-from descent.run import Context
 
 GRID = (
     "local_step_size", "step_size", "rho", "sharpness", "proximal", "attraction", "inner_step_size", "head_step_size",
@@ -57,7 +56,7 @@ def own_settings(variants: Sequence[Variant]) -> dict[str, Any]:
     """The settings that the method's card lists: one value, or those of the grid where they may differ."""
     first = variants[0]
     found = {}
-    for name in own_of(first):
+    for name in first.own:
         values = [v.params[name] for v in variants]
         found[name] = values if name in GRID else values[0]
     return found
@@ -115,7 +114,9 @@ def _record(variant: Variant, trace: Trace, rows: slice, records: Records) -> No
     records.add(variant, "aulc", accuracy.mean(0))
     reached, status = first_reached(accuracy, trace.steps[1:], params["target"])
     records.add(variant, "rounds_to_target", reached, status=status)
-    records.add(variant, "samples_each", trace.values["samples"][-1, rows] / (params["rounds"] * params["participants"]))
+    records.add(
+        variant, "samples_each", trace.values["samples"][-1, rows] / (params["rounds"] * params["participants"])
+    )
 
 
 def first_reached(accuracy: np.ndarray, steps: np.ndarray, target: float) -> tuple[np.ndarray, list[str]]:

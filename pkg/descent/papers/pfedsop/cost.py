@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from descent.iterate import on_device, tree_map
-from descent.job import Job
+from descent.core.context import Context
+from descent.core.job import Job
+from descent.core.tree import on_device, tree_map
 from descent.papers.pfedsop.comparison import own_settings
 from descent.papers.pfedsop.methods import built
 from descent.papers.pfedsop.problem import world
-from descent.run import Context
 
 WARM = 2
 """Rounds before timing, so that nobody takes part for the first time in all that is timed."""
@@ -31,7 +31,8 @@ def bench(job: Job, context: Context) -> dict[int, Callable[[], object]]:
         federation = found.federation(1, variant.params["local_step_size"])
         method = built(variant.method, federation, (), **own_settings([variant]))
         noise = [
-            tree_map(lambda x: x[0], on_device(method.draw(k, 1), context.device)) for k in range(min(WARM, rounds), rounds)
+            tree_map(lambda x: x[0], on_device(method.draw(k, 1), context.device))
+            for k in range(min(WARM, rounds), rounds)
         ]
         calls[number] = _round(method, noise)
     return calls

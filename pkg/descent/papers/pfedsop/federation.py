@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from descent.capture import captured
 from descent.papers.pfedsop.network import Network
 from descent.papers.pfedsop.rounds import Round, Rounds
+from descent.toolbox.capture import captured
 
 ROWS = 40
 """Models that a CPU trains at once: few enough to stay in its cache for all T steps, enough to make the calls cheap."""

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from descent.core.method import Method
 from descent.papers.pfedsop.adaptive import fedala
 from descent.papers.pfedsop.averaging import fedavg, fedavg_ft, fedprox, local
-from descent.papers.pfedsop.method import Method
 from descent.papers.pfedsop.regularised import ditto, pfedme
 from descent.papers.pfedsop.second_order import after_step, carry, even, first_order, own_only, pfedsop, shared_only
 from descent.papers.pfedsop.split_model import fedrep

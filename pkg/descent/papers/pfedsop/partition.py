@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from descent.errors import SettingError
+from descent.core.errors import SettingError
 
 TRIES = 100_000
 """Dirichlet deals before giving up; a deal takes a fraction of a millisecond."""
@@ -62,7 +62,9 @@ def by_class(labels: np.ndarray, clients: int, each: int, rng: np.random.Generat
     parts: list[list[np.ndarray]] = [[] for _ in range(clients)]
     for c, name in enumerate(names):
         owners = np.flatnonzero((owned == c).any(1))
-        for i, part in zip(owners, np.array_split(rng.permutation(np.flatnonzero(labels == name)), len(owners)), strict=True):
+        for i, part in zip(
+            owners, np.array_split(rng.permutation(np.flatnonzero(labels == name)), len(owners)), strict=True
+        ):
             parts[i].append(part)
     return [np.concatenate(own) for own in parts]
 

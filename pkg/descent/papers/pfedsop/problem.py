@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from descent.errors import SettingError
+from descent.core.errors import SettingError
+from descent.core.streams import Streams
 from descent.papers.pfedsop.convolution import Cnn
 from descent.papers.pfedsop.evaluation import Tests
 from descent.papers.pfedsop.federation import Federation
 from descent.papers.pfedsop.network import Mlp
 from descent.papers.pfedsop.partition import deal, split
 from descent.papers.pfedsop.rounds import Rounds
-from descent.streams import Streams
 
 WORLD = (
     "data", "images", "partition", "clients", "participants", "least", "model", "hidden", "rounds", "every", "local_steps",

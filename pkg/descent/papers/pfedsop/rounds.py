@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from descent.streams import Streams
+from descent.core.streams import Streams
 
 
 class Round(NamedTuple):
@@ -87,9 +87,7 @@ class Rounds:
             for s, seed in enumerate(self.seeds):
                 rng = self.streams.numpy("minibatches", seed, self.name, slot, k)
                 chosen = range(len(self.train[s])) if clients is None else clients[s]
-                tables.append(
-                    [minibatches(rng, self.train[s][i], self.local_steps, self.batch) for i in chosen]
-                )
+                tables.append([minibatches(rng, self.train[s][i], self.local_steps, self.batch) for i in chosen])
             table = np.asarray(tables, dtype=np.int32).swapaxes(1, 2)
             self._drawn[k, slot] = torch.from_numpy(np.ascontiguousarray(table))[None]
         return self._drawn[k, slot]

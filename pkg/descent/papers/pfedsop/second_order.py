@@ -16,8 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from descent.core.method import Method
 from descent.papers.pfedsop.federation import Cost, Federation
-from descent.papers.pfedsop.method import Method
 from descent.papers.pfedsop.personalisation import angle, damped, gompertz, mixture
 from descent.papers.pfedsop.rounds import Round
 from descent.papers.pfedsop.settings import check_all
@@ -49,7 +49,7 @@ class Info(NamedTuple):
 def pfedsop(
     federation: Federation,
     *,
-    step_size: float | None | Sequence[float | None] = None,
+    step_size: float | Sequence[float | None] | None = None,
     rho: float | Sequence[float] = 100.0,
     sharpness: float | Sequence[float] = 1.0,
     state_rule: str = "anchor",
@@ -106,9 +106,7 @@ def pfedsop(
         trained = fed.train(stepped, round.index)
         # From where the local run began: after the step, not before it.
         fresh = (stepped - trained) / fed.lr
-        info = Info(
-            warm, phi, beta, update.norm(dim=-1), move.norm(dim=-1), (stepped - trained).norm(dim=-1)
-        )
+        info = Info(warm, phi, beta, update.norm(dim=-1), move.norm(dim=-1), (stepped - trained).norm(dim=-1))
         # Up: every participant's update; down: the global one, once there is one.
         numbers = fed.network.size * (1 + state.begun.to(torch.int64))
         kept = State(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from descent.errors import SettingError
-from descent.settings import Setting, check
+from descent.core.errors import SettingError
+from descent.core.settings import Setting, check
 
 PARTITIONS = ("dirichlet-0.1", "dirichlet-0.5", "classes-2", "classes-10")
 POOLS = ("digits", "fashion_mnist", "cifar10", "cifar100")

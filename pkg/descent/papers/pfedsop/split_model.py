@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from descent.core.method import Method
 from descent.papers.pfedsop.federation import Cost, Federation
-from descent.papers.pfedsop.method import Method
 from descent.papers.pfedsop.rounds import Round
 
 
