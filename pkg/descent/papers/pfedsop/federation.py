@@ -7,6 +7,7 @@ grid value first. Each has K clients, m of which take part in a round; a model i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -135,7 +136,7 @@ class Federation:
         """Parts in which a CPU goes through so many models; a GPU takes them at once."""
         parts = -(-rows // ROWS) if self.x.device.type == "cpu" else 1
         edges = [rows * i // parts for i in range(parts + 1)]
-        return [slice(*pair) for pair in zip(edges, edges[1:], strict=False)]
+        return [slice(*pair) for pair in pairwise(edges)]
 
     def _steps(self, params: Tensor, index: Tensor, lr: Tensor, *rest: Tensor | str) -> Tensor:
         """params (R, d), index (R, T, B), lr (R, 1), [to (R, d), pull (R, 1)], part -> (R, d)."""
