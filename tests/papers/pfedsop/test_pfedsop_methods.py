@@ -14,6 +14,7 @@ from descent.papers.pfedsop.adaptive import fedala
 from descent.papers.pfedsop.averaging import fedavg, fedavg_ft, fedprox, local
 from descent.papers.pfedsop.federation import Federation
 from descent.papers.pfedsop.methods import METHODS, built
+from descent.papers.pfedsop.network import Mlp
 from descent.papers.pfedsop.regularised import ditto, pfedme
 from descent.papers.pfedsop.rounds import Rounds
 from descent.papers.pfedsop.second_order import carry, first_order, pfedsop
@@ -233,23 +234,29 @@ def test_renamed_clients_give_renamed_results():
         torch.testing.assert_close(a[0], b[0][new], atol=1e-12, rtol=1e-10)
 
 
+class Counting(Mlp):
+    """Adds up the samples whose gradients it is asked for."""
+
+    samples = 0
+
+    def descend_(self, leaves, x, y, lr, **more):
+        self.samples += y.shape[0] * y.shape[1]
+        super().descend_(leaves, x, y, lr, **more)
+
+    def head_gradient(self, head, features, y):
+        self.samples += y.shape[0] * y.shape[1]
+        return super().head_gradient(head, features, y)
+
+
 def test_sample_gradients_and_bytes_are_counted_exactly():
     """What each method charges against what its network was asked for."""
     at = (2, 4, 5)
     for name in METHODS:
         fed = federation(dtype=torch.float32)
-        seen = {"samples": 0}
-        network = fed.network
-        for call in ("descend_", "head_gradient"):
-
-            def counted(first, x, y, *rest, call=getattr(network, call), **more):
-                seen["samples"] += y.shape[0] * y.shape[1]
-                return call(first, x, y, *rest, **more)
-
-            setattr(network, call, counted)
+        network = fed.network = Counting(*fed.network.layers[0], fed.network.classes)
         state, _, _ = play(built(name, fed, at, **OWN.get(name, {})))
         tuning = len(at) * fed.size * fed.clients * 4 * 7 if name == "fedavg_ft" else 0
-        assert state.cost.samples.sum() == seen["samples"] - tuning, name
+        assert state.cost.samples.sum() == network.samples - tuning, name
         each = 5 * 4 * 2 * 7
         runs = {"ditto": 2, "fedrep": 2, "pfedme": 5}
         if name != "fedala":
