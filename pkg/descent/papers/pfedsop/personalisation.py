@@ -15,9 +15,10 @@ TINY = 1e-12
 
 def angle(own: Tensor, shared: Tensor) -> Tensor:
     """phi (...,) in [0, pi] between the client's update D_i and the global one D."""
-    norms = own.norm(dim=-1).clamp(min=TINY) * shared.norm(dim=-1).clamp(min=TINY)
+    own, shared = torch.broadcast_tensors(own, shared)
+    dot = (own[..., None, :] @ shared[..., None])[..., 0, 0]
     # Rounding may carry a cosine past 1, whose arccos is no number.
-    return ((own * shared).sum(-1) / norms).clamp(-1, 1).arccos()
+    return (dot / (own.norm(dim=-1).clamp(min=TINY) * shared.norm(dim=-1).clamp(min=TINY))).clamp(-1, 1).arccos()
 
 
 def gompertz(phi: Tensor, sharpness: float | Tensor) -> Tensor:
@@ -25,19 +26,21 @@ def gompertz(phi: Tensor, sharpness: float | Tensor) -> Tensor:
     return -torch.expm1(-torch.exp(-sharpness * (phi - 1)))
 
 
-def mixture(own: Tensor, shared: Tensor, weight: float | Tensor) -> Tensor:
-    """D_i^p (..., d) = (1 - beta) D_i + beta D; weight (...,) or a number."""
-    if isinstance(weight, Tensor):
-        weight = weight[..., None]
-    return own + weight * (shared - own)
+def mixture(own: Tensor, shared: Tensor, weight: Tensor) -> Tensor:
+    """D_i^p (..., d) = (1 - beta) D_i + beta D; weight (...,)."""
+    return torch.lerp(own, shared, weight[..., None])
+
+
+def damping(length: Tensor, rho: float | Tensor) -> Tensor:
+    """1 / (rho + |u|^2) (...,): what the inverse of (u u^T + rho I), the regularised rank-one Fisher matrix, makes of u.
+
+    u is an eigenvector of that matrix, so the second-order step keeps its direction and changes its length alone. The two
+    terms of the Sherman-Morrison formula give the same number but cancel: in float32 they lose it once |u|^2 is far above
+    rho. length (...,): |u|.
+    """
+    return 1 / (rho + length * length)
 
 
 def damped(update: Tensor, rho: float | Tensor) -> Tensor:
-    """s (..., d): the inverse of (u u^T + rho I), the regularised rank-one Fisher matrix, times u itself.
-
-    u is an eigenvector of it, so s = u / (rho + |u|^2): the same direction, another length. The two terms of the
-    Sherman-Morrison formula give the same number but cancel: in float32 they lose it once |u|^2 is far above rho.
-    rho: a number, or (...,).
-    """
-    square = (update * update).sum(-1)
-    return update / (rho + square)[..., None]
+    """s (..., d): the second-order direction of update u."""
+    return update * damping(update.norm(dim=-1), rho)[..., None]

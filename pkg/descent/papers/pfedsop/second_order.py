@@ -18,7 +18,7 @@ from torch import Tensor
 
 from descent.core.method import Method
 from descent.papers.pfedsop.federation import Cost, Federation
-from descent.papers.pfedsop.personalisation import angle, damped, gompertz, mixture
+from descent.papers.pfedsop.personalisation import angle, damping, gompertz, mixture
 from descent.papers.pfedsop.rounds import Round
 from descent.papers.pfedsop.settings import check_all
 
@@ -75,7 +75,7 @@ def pfedsop(
         10 * lr * damp if eta is None else eta
         for eta, lr, damp in zip(fed.each(step_size), fed.each(fed.local_step_size), fed.each(rho), strict=True)
     ]
-    eta1, damping, steepness = fed.column(sizes), fed.column(rho)[..., 0], fed.column(sharpness)[..., 0]
+    eta1, regulariser, steepness = (fed.column(values)[..., 0] for values in (sizes, rho, sharpness))
 
     def init() -> State:
         return State(
@@ -99,14 +99,16 @@ def pfedsop(
         warm = seen & state.begun[:, None]
         phi = angle(own, shared)
         beta = gompertz(phi, steepness) if mix is None else torch.full_like(phi, mix)
-        update = mixture(own, shared, beta)
-        direction = damped(update, damping) if order == "second" else update
-        move = torch.where(warm[..., None], eta1 * direction, 0.0)
-        stepped = model - move
+        update = mixture(own, shared.expand_as(own), beta)
+        length = update.norm(dim=-1)
+        size = eta1 * damping(length, regulariser) if order == "second" else eta1.expand_as(length)
+        size = torch.where(warm, size, 0.0)
+        stepped = torch.addcmul(model, update, size[..., None], value=-1)
         trained = fed.train(stepped, round.index)
         # From where the local run began: after the step, not before it.
-        fresh = (stepped - trained) / fed.lr
-        info = Info(warm, phi, beta, update.norm(dim=-1), move.norm(dim=-1), (stepped - trained).norm(dim=-1))
+        fresh = (stepped - trained).div_(fed.lr)
+        drift = fresh.norm(dim=-1) * fed.lr[..., 0]
+        info = Info(warm, phi, beta, length, size * length, drift)
         # Up: every participant's update; down: the global one, once there is one.
         numbers = fed.network.size * (1 + state.begun.to(torch.int64))
         kept = State(
