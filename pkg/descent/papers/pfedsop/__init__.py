@@ -43,25 +43,4 @@ if TYPE_CHECKING:
     from descent.papers.pfedsop.second_order import pfedsop as pfedsop
     from descent.papers.pfedsop.split_model import fedrep as fedrep
 
-__getattr__, __dir__, __all__ = exports(
-    __name__,
-    {
-        "train": "public",
-        "personalise": "public",
-        "PersonalModels": "public",
-        "pfedsop": "second_order",
-        "carry": "second_order",
-        "local": "averaging",
-        "fedavg": "averaging",
-        "fedavg_ft": "averaging",
-        "fedprox": "averaging",
-        "ditto": "regularised",
-        "pfedme": "regularised",
-        "fedrep": "split_model",
-        "fedala": "adaptive",
-        "Federation": "federation",
-        "Rounds": "rounds",
-        "Mlp": "network",
-        "Cnn": "convolution",
-    },
-)
+__getattr__, __dir__, __all__ = exports(__name__)
