@@ -56,18 +56,13 @@ def local(federation: Federation) -> Method:
     return Method(init, step, fed.rounds.draw)
 
 
-def fedavg(
-    federation: Federation, *, proximal: float | Sequence[float] | None = None, tune_after: Sequence[int] = ()
-) -> Method:
+def _averaged(fed: Federation, pull: Tensor | None = None, tune_after: Sequence[int] = ()) -> Method:
     """g <- sum of w_i e_i, e_i the end of client i's local run from g, w_i its share of the participants' samples.
 
-    proximal: mu of FedProx. tune_after: numbers of the rounds after which every client fine-tunes a copy of g for T steps, on
-    minibatches of its own, and predicts with that until the next such round.
+    pull (F, 1, 1): mu of FedProx. tune_after: numbers of the rounds after which every client fine-tunes a copy of g for T steps,
+    on minibatches of its own, and predicts with that until the next such round.
     """
-    if proximal is not None:
-        check_all("fedprox", proximal=proximal)
-    fed, tuned = federation, bool(tune_after)
-    pull = None if proximal is None else fed.column(proximal)
+    tuned = bool(tune_after)
 
     def init() -> Averaged:
         return Averaged(fed.start.clone(), fed.everyone() if tuned else fed.start[:, None].clone(), fed.cost())
@@ -85,11 +80,20 @@ def fedavg(
     return Method(init, step, partial(fed.rounds.draw, tuning=tuple(tune_after)))
 
 
+def fedavg(federation: Federation) -> Method:
+    """The global model is the mean of the local runs' ends, weighted by sample counts; every client predicts with it."""
+    return _averaged(federation)
+
+
 def fedprox(federation: Federation, *, proximal: float | Sequence[float] = 0.1) -> Method:
     """FedAvg whose local runs descend the loss plus (mu / 2) |x - g|^2. mu = 0 is FedAvg."""
-    return fedavg(federation, proximal=proximal)
+    check_all("fedprox", proximal=proximal)
+    return _averaged(federation, federation.column(proximal))
 
 
 def fedavg_ft(federation: Federation, *, tune_after: Sequence[int]) -> Method:
-    """FedAvg, fine-tuned for each client before it predicts. The global model never sees the fine-tuned copies."""
-    return fedavg(federation, tune_after=tune_after)
+    """FedAvg, fine-tuned for each client before it predicts. The global model never sees the fine-tuned copies.
+
+    tune_after: numbers of the rounds after which clients fine-tune, because they are tested then.
+    """
+    return _averaged(federation, tune_after=tune_after)

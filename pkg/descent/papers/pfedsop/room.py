@@ -30,26 +30,37 @@ METHODS = {
         "The paper's method, its equations read in a public summary; a client keeps the model after the second-order step (anchor). "
         "lambda, rho, eta1 and what a first-time participant does are ours.",
         "summary", (*SOP, "state_rule", "predict", "cold_start", "order", "mix"),
+        builder="second_order:pfedsop",
     ),
     "carry": MethodCard(
         "pFedSOP, carry", "headline",
         "The other reading of the equations: a client keeps the end of its local run.", "derived", SOP,
     ),
-    "local": MethodCard("Local", "control", "Each client alone; nothing is sent.", "ours"),
-    "fedavg": MethodCard("FedAvg", "baseline", "One global model, averaged by sample counts.", "code"),
+    "local": MethodCard("Local", "control", "Each client alone; nothing is sent.", "ours", builder="averaging:local"),
+    "fedavg": MethodCard(
+        "FedAvg", "baseline", "One global model, averaged by sample counts.", "code", builder="averaging:fedavg"
+    ),
     "fedavg_ft": MethodCard(
         "FedAvg-FT", "baseline", "FedAvg; a client fine-tunes a copy for T steps before it predicts. The copies are thrown away.", "code"
     ),
-    "fedprox": MethodCard("FedProx", "baseline", "FedAvg whose local runs are pulled towards the global model.", "code", ("proximal",)),
-    "ditto": MethodCard("Ditto", "baseline", "A personal model pulled towards the one that FedAvg trains; two local runs.", "code", ("proximal",)),
-    "fedrep": MethodCard("FedRep", "baseline", "A shared body and heads of one's own; two local runs.", "code"),
+    "fedprox": MethodCard(
+        "FedProx", "baseline", "FedAvg whose local runs are pulled towards the global model.", "code", ("proximal",),
+        builder="averaging:fedprox",
+    ),
+    "ditto": MethodCard(
+        "Ditto", "baseline", "A personal model pulled towards the one that FedAvg trains; two local runs.", "code", ("proximal",),
+        builder="regularised:ditto",
+    ),
+    "fedrep": MethodCard(
+        "FedRep", "baseline", "A shared body and heads of one's own; two local runs.", "code", builder="split_model:fedrep"
+    ),
     "pfedme": MethodCard(
         "pFedMe", "baseline", "Personal models in the Moreau envelope of the loss; five steps a minibatch.", "code",
-        ("attraction", "inner_steps", "inner_step_size"),
+        ("attraction", "inner_steps", "inner_step_size"), builder="regularised:pfedme",
     ),
     "fedala": MethodCard(
         "FedALA", "baseline", "Each client learns how much of the global head to take, coordinate by coordinate.", "code",
-        ("head_step_size", "first_passes", "sample_share"),
+        ("head_step_size", "first_passes", "sample_share"), builder="adaptive:fedala",
     ),
     "after_step": MethodCard(
         "pFedSOP, before training", "control", "Predicts with the model after the step, before the local run: a diagnostic.", "ours", SOP
