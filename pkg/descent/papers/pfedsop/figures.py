@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from descent.report import theme
 
@@ -56,6 +57,7 @@ def _curves(frames, experiment: str, x: str, label: str):
                 table = theme.summary(rows)
                 ax.plot(spent.reindex(table["step"]), table["mean"], **theme.line(method))
         ax.set(title=PARTITIONS[partition], xlabel=label)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0, 0].set_ylabel("accuracy, all clients' test samples")
     theme.legend(figure, axes)
     return figure
@@ -221,22 +223,23 @@ def weights(frames):
     names = partitions(frames, "comparison")
     figure, axes = theme.grid(1, 3, height=3.0)
     colours = theme.shades("pfedsop", len(names))
-    for ax, (metric, label) in zip(axes[0], (("angle", "phi, radians"), ("mix", "beta")), strict=False):
+    for ax, (metric, label) in zip(axes[0], (("angle", "φ, radians"), ("mix", "β")), strict=False):
         for partition, shade in zip(names, colours, strict=True):
             rows = frames.select("comparison", metric, "pfedsop", partition=partition)
             rows = rows[rows["status"] == "ok"]
             theme.band(ax, rows, method="pfedsop", color=shade, label=PARTITIONS[partition])
         ax.set(xlabel="communication rounds", ylabel=label)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0, 0].legend()
     ax, phi = axes[0, 2], np.linspace(0, np.pi, 200)
     seen = _values(frames, "angle")
     if len(seen):
         heights, edges = np.histogram(seen, bins=40, range=(0, np.pi))
-        ax.bar(edges[:-1], heights / heights.max(), np.diff(edges), align="edge", color="#D9D9D9", label="observed phi")
+        ax.bar(edges[:-1], heights / heights.max(), np.diff(edges), align="edge", color="#D9D9D9", label="observed φ")
     for sharpness, shade in zip((0.2, 0.5, 1, 2, 5), theme.shades("pfedsop", 5), strict=True):
         weight = 1 - np.exp(-np.exp(-sharpness * (phi - 1)))
-        ax.plot(phi, weight, color=shade, linewidth=1.3, label=f"lambda = {sharpness:g}")
-    ax.set(xlabel="phi, radians", ylabel="beta", xlim=(0, np.pi), ylim=(0, 1.02))
+        ax.plot(phi, weight, color=shade, linewidth=1.3, label=f"λ = {sharpness:g}")
+    ax.set(xlabel="φ, radians", ylabel="β", xlim=(0, np.pi), ylim=(0, 1.02))
     ax.legend(fontsize=7)
     return figure
 
@@ -258,11 +261,17 @@ def step_length(frames):
     figure, axes = theme.grid(1, 1, width=4.8, height=3.2)
     ax, q = axes[0, 0], np.geomspace(0.3, 300, 300)
     ax.plot(q, 10 * q / (100 + q * q), **theme.line("pfedsop", label="second-order step"))
-    ax.plot(q, 0.1 * q, label="gradient step of size eta1 / rho", **GUIDE)
+    ax.plot(q, 0.1 * q, label="gradient step of size η₁ / ρ", **GUIDE)
     drift = _values(frames, "drift")
     if len(drift):
         ax.axhline(np.median(drift), color="#222222", linestyle="--", linewidth=0.9, label="median way of a local run")
-    ax.set(xscale="log", yscale="log", xlabel="q = |D_i^p|", ylabel="length", ylim=(0.01, 10))
+    ax.set(
+        xscale="log",
+        yscale="log",
+        xlabel="q, length of the personalised update",
+        ylabel="length of the step",
+        ylim=(0.01, 10),
+    )
     seen = _values(frames, "update_norm")
     if len(seen):
         shown = np.quantile(seen, np.linspace(0, 1, 200))
@@ -309,9 +318,9 @@ def damping(frames):
                     )
         ax.set_xticks(range(len(rhos)), [f"{r:g}" for r in rhos])
         ax.set_yticks(range(len(sizes)), [f"{s:g}" for s in sizes])
-        ax.set(title=PARTITIONS[partition], xlabel="rho")
+        ax.set(title=PARTITIONS[partition], xlabel="ρ")
         ax.grid(visible=False)
-    axes[0, 0].set_ylabel("eta1")
+    axes[0, 0].set_ylabel("η₁")
     figure.colorbar(picture, ax=axes[0].tolist(), label="mean accuracy")
     return figure
 
@@ -329,7 +338,7 @@ def sharpness(frames):
         mean = rows.groupby("sharpness")["value"].mean()
         ax.plot(rows["sharpness"], rows["value"], "o", color=shade, markersize=3, alpha=0.7)
         ax.plot(mean.index, mean, color=shade, label=PARTITIONS[partition])
-    ax.set(xscale="log", xlabel="lambda", ylabel="mean accuracy")
+    ax.set(xscale="log", xlabel="λ", ylabel="mean accuracy")
     ax.legend()
     return figure
 
