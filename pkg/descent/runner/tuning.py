@@ -52,10 +52,7 @@ def choose_best(job: Job, records: pd.DataFrame) -> tuple[Records, list[dict[str
                 "metric": spec["metric"],
                 "score": float(points.loc[best, "score"]),
                 "seeds": sorted({int(seed) for seed in last["seed"]}),
-                "grid": [
-                    {**_named(p, over), "score": float(p["score"])}
-                    for _, p in points.iterrows()
-                ],
+                "grid": [{**_named(p, over), "score": float(p["score"])} for _, p in points.iterrows()],
             }
         )
         for i, point in points.iterrows():

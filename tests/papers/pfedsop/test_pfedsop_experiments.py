@@ -84,21 +84,23 @@ class Case:
                 ):
                     parts[i] += part.tolist()
             return [np.array(part) for part in parts]
-        alpha = float(partition.split("-")[1])
+        alpha, count = float(partition.split("-")[1]), [int((labels == c).sum()) for c in range(10)]
         while True:
-            parts, whole = [[] for _ in range(K)], True
-            for c in range(10):
-                members = rng.permutation(np.flatnonzero(labels == c))
-                p = rng.dirichlet([alpha] * K)
-                p = np.array([share if len(own) < len(labels) / K else 0 for share, own in zip(p, parts, strict=True)])
-                if p.sum() == 0:
-                    whole = False
-                    break
-                edges = [0, *(np.cumsum(p / p.sum()) * len(members)).astype(int)[:-1], len(members)]
-                for i in range(K):
-                    parts[i] += members[edges[i] : edges[i + 1]].tolist()
-            if whole and min(map(len, parts)) >= least:
-                return [np.array(part) for part in parts]
+            for shares in rng.dirichlet([alpha] * K, (64, 10)):
+                sizes, edges = [0] * K, []
+                for c in range(10):
+                    p = np.array([q if n < len(labels) / K else 0 for q, n in zip(shares[c], sizes, strict=True)])
+                    if p.sum() == 0:
+                        break
+                    edges.append([0, *(np.cumsum(p / p.sum()) * count[c]).astype(int)[:-1], count[c]])
+                    sizes = [n + edges[c][i + 1] - edges[c][i] for i, n in enumerate(sizes)]
+                else:
+                    if min(sizes) >= least:
+                        dealt = [rng.permutation(np.flatnonzero(labels == c)) for c in range(10)]
+                        return [
+                            np.concatenate([dealt[c][edges[c][i] : edges[c][i + 1]] for c in range(10)])
+                            for i in range(K)
+                        ]
 
     def _batches(self, streams, seed, name, slot, k, chosen):
         """Positions among the client's own samples, (T, B) each."""
