@@ -32,7 +32,7 @@ def test_the_example_runs_with_the_training_packages_alone(tmp_path):
 
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory):
-    from descent.report.figures import Frames
+    from descent.report.figures import ResultFrames
     from descent.results.stored import Results
     from descent.runner.run import execute
 
@@ -40,7 +40,7 @@ def frames(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pfedsop")
     for job in plan.of("pfedsop"):
         execute(job, folder, say=lambda text: None)
-    return Frames(Results(plan, "pfedsop", folder))
+    return ResultFrames(Results(plan, "pfedsop", folder))
 
 
 def test_every_figure_is_drawn_and_says_what_it_shows(frames):
