@@ -7,6 +7,18 @@ CONFIG := $(foreach key,scale papers tier seeds bench retry_imports results repo
 SNAKEMAKE = snakemake $(if $(CONFIG),--config $(CONFIG))
 READY := .venv/.ready
 
+KNOWN := scale papers tier seeds bench retry_imports results reports PYTHON PORT paper count
+GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(v)))),$(v)))
+ifneq ($(filter-out $(KNOWN) MAKEFLAGS MAKEOVERRIDES,$(GIVEN)),)
+$(error there is no variable $(firstword $(filter-out $(KNOWN) MAKEFLAGS MAKEOVERRIDES,$(GIVEN))); known: $(KNOWN))
+endif
+ifneq ($(paper),)
+ifeq ($(filter mutants,$(MAKECMDGOALS)),)
+$(error paper= is for `make mutants`; to run one paper write papers=$(paper))
+endif
+endif
+export PIP_USER := 0
+
 .DEFAULT_GOAL := help
 .PHONY: help study smoke data test lint check soak bench ui docs clean clean-env
 
@@ -52,6 +64,9 @@ clean-env: ## Remove the environment
 	rm -rf .venv
 
 $(READY): requirements.txt requirements-no-deps.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than Python 3.11, which the study needs: name another, make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2> /dev/null || { echo "$(PYTHON) has no module venv: install it (Debian: apt-get install python3-venv)"; exit 1; }
+	@test ! -d .venv || $(BIN)/python -m pip --version > /dev/null 2>&1 || { echo "Removing a half-made .venv"; rm -rf .venv; }
 	@test -d .venv || $(PYTHON) -m venv .venv
 	@echo "Installing the environment (a few minutes the first time)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt

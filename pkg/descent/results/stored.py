@@ -62,11 +62,13 @@ class Results:
 
     def chosen(self, experiment: str) -> list[dict[str, Any]]:
         """What a `select` experiment chose, with its seeds and its grid."""
-        return [c for folder in self._folders(experiment) for c in json.loads((folder / CHOSEN).read_text())]
+        return [
+            c for folder in self._folders(experiment) for c in json.loads((folder / CHOSEN).read_text(encoding="utf-8"))
+        ]
 
     def sidecars(self, experiment: str) -> list[dict[str, Any]]:
         """The sidecars of an experiment's jobs."""
-        return [json.loads((folder / SIDECAR).read_text()) for folder in self._folders(experiment)]
+        return [json.loads((folder / SIDECAR).read_text(encoding="utf-8")) for folder in self._folders(experiment)]
 
     def missing(self) -> list[Missing]:
         """The cells that were not run, with the reason; measured time counts as run where it is stored."""

@@ -125,7 +125,7 @@ def read_need(results: Path, ids: tuple[str, ...]) -> Need:
         _present(results, id)
         arrays |= read_npz(results / id / ARRAYS)
         if (results / id / CHOSEN).is_file():
-            chosen += json.loads((results / id / CHOSEN).read_text())
+            chosen += json.loads((results / id / CHOSEN).read_text(encoding="utf-8"))
     return Need(read_records([results / id / RECORDS for id in ids]), arrays, tuple(chosen))
 
 

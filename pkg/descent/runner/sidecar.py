@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import resource
 import sys
 import time
 from collections.abc import Mapping
@@ -34,11 +33,10 @@ def sidecar(
         "device": torch.cuda.get_device_name() if cuda else "cpu",
         "device_note": choice.note,
         "threads": job.threads,
+        "began": round(time.time() - (time.perf_counter() - began[0]), 3),
         "wall_seconds": round(time.perf_counter() - began[0], 3),
         "cpu_seconds": round(time.process_time() - began[1], 3),
-        "peak_memory_mb": round(
-            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == "darwin" else 1024), 1
-        ),
+        "peak_memory_mb": _peak_memory(),
         "peak_device_memory_mb": round(torch.cuda.max_memory_allocated() / 2**20, 1) if cuda else None,
         "versions": versions(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
@@ -51,3 +49,13 @@ def versions() -> dict[str, str]:
 
     packages = {"torch": torch, "numpy": np, "pandas": pd, "pyarrow": pyarrow}
     return {"python": platform.python_version(), **{name: module.__version__ for name, module in packages.items()}}
+
+
+def _peak_memory() -> float:
+    """The most memory that this process held, in MB; 0 where the system does not tell (Windows)."""
+    try:
+        import resource
+    except ModuleNotFoundError:
+        return 0.0
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes on macOS, kB on Linux
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)
