@@ -6,11 +6,11 @@ from descent.core.declare import ExperimentCard, MethodCard, Metric, Room
 from descent.papers.pfedsop.settings import SETTINGS
 
 METRICS = {
-    "accuracy": Metric("", "Share of all clients' test samples that their own models get right.", "higher"),
-    "client_mean": Metric("", "Mean over clients of the accuracy on their own test samples.", "higher"),
-    "client_low": Metric("", "10th percentile over clients of that accuracy.", "higher"),
-    "aulc": Metric("", "Area under the learning curve: mean accuracy over the evaluated rounds, round 0 left out.", "higher"),
-    "rounds_to_target": Metric("rounds", "First evaluated round whose accuracy is at least the target.", "lower"),
+    "accuracy": Metric("", "Share of all clients' test samples that their own models get right.", "higher", range=(0, 1)),
+    "client_mean": Metric("", "Mean over clients of the accuracy on their own test samples.", "higher", range=(0, 1)),
+    "client_low": Metric("", "10th percentile over clients of that accuracy.", "higher", range=(0, 1)),
+    "aulc": Metric("", "Area under the learning curve: mean accuracy over the evaluated rounds, round 0 left out.", "higher", range=(0, 1)),
+    "rounds_to_target": Metric("rounds", "First evaluated round whose accuracy is at least the target.", "lower", resolution=3),
     "samples": Metric("sample-gradients", "Exact count of sample-gradients so far, evaluation left out.", "lower"),
     "samples_each": Metric("sample-gradients", "Exact count a participation: the run's sample-gradients over R m.", "lower"),
     "sent": Metric("bytes", "Exact count of bytes of model-sized vectors so far, up and down; the common start is not sent.", "lower"),
