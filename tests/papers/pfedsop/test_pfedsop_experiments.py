@@ -279,6 +279,20 @@ def test_tuned_runs_take_what_was_chosen_for_the_method_and_the_partition(plan, 
         assert got == pytest.approx(right.sum() / total.sum(), abs=1.01 / total.sum())
 
 
+@pytest.mark.parametrize("scale", ["smoke", "study", "paper"])
+def test_whatever_is_tuned_was_tuned_for_that_method_and_partition(scale):
+    whole = make_plan(ROOT, read_study(ROOT, {"papers": "pfedsop", "scale": scale}), everything=True)
+    experiments = whole.papers["pfedsop"].experiments
+    jobs = [job for job in whole.jobs.values() if job.paper == "pfedsop"]
+    for job in jobs:
+        for v in job.variants:
+            for need in set(v.tuned.values()):
+                tuning = [w for j in jobs if j.experiment == experiments[need].select.of for w in j.variants]
+                same = [w for w in tuning if (w.method, w.params["partition"]) == (v.method, v.params["partition"])]
+                assert len(same) >= 2, (scale, job.id, v.key, need)
+                assert all(set(w.seeds) <= set(range(200, 300)) for w in same)
+
+
 def cnn(v, x):
     """One model of the CNN on 28 x 28 images, by torch's own layers; weights lie input first."""
     layers = ((25, 32), (800, 64), (1024, 512), (512, 10))
