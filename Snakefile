@@ -77,7 +77,12 @@ include: "workflow/rules/track.smk"
 
 
 localrules:
-    all, data, judge, page, front, track,
+    all,
+    data,
+    judge,
+    page,
+    front,
+    track,
 
 
 rule all:

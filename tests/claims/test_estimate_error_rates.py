@@ -13,7 +13,7 @@ import pytest
 
 from descent.claims.decide.verdict import REPRODUCED
 from descent.claims.error_rates.cases import cases, spoilt_cases
-from descent.claims.error_rates.page import audit_table, least_table
+from descent.claims.error_rates.document import audit_table, least_table
 from descent.claims.error_rates.simulated import NOT_REPRODUCED, N, least, rates
 from descent.claims.estimate.base import KINDS
 from descent.claims.judge import judge, judge_source

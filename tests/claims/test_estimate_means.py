@@ -157,7 +157,10 @@ def test_rounding_of_a_difference_is_judged_beside_its_operands():
 def test_zero_one_data_under_t_say_share():
     got = estimate(T(), Numbers.ok([1.0] * 9 + [0.0]))
     assert not got.decidable[0]
-    assert got.why_not() == "the numbers take two values only, so a t interval does not hold; estimate a share, or declare their resolution"
+    assert (
+        got.why_not()
+        == "the numbers take two values only, so a t interval does not hold; estimate a share, or declare their resolution"
+    )
 
 
 def test_a_resolution_bounds_the_interval_from_below_and_the_p_with_it():

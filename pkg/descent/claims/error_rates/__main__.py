@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from descent.claims.error_rates.page import page
+from descent.claims.error_rates.document import page
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Print docs/error-rates.md.")
