@@ -19,6 +19,8 @@ from descent.papers.pfedsop.regularised import ditto, pfedme
 from descent.papers.pfedsop.rounds import Rounds
 from descent.papers.pfedsop.second_order import carry, first_order, pfedsop
 from descent.papers.pfedsop.split_model import fedrep
+from descent.toolbox.capture import captured
+from tape import Tape
 
 LR = 0.05
 SOP = {"step_size": 2.0, "rho": 20.0, "sharpness": 1.5}
@@ -338,3 +340,13 @@ def test_chunks_cover_all_models_once():
         assert parts[0].start == 0 and parts[-1].stop == rows
         assert all(a.stop == b.start for a, b in pairwise(parts)) and max(p.stop - p.start for p in parts) <= 40
     assert CLASSES == 10
+
+
+def test_a_recorded_local_run_replays_with_other_inputs():
+    """What a CUDA graph does, on the CPU: each kind of local run is recorded once and repeated for later rounds."""
+    for name in ("pfedsop", "ditto", "fedrep", "fedavg"):
+        plainly, replayed = federation(), federation()
+        replayed._run = captured(replayed._steps, Tape)
+        want, got = (play(built(name, fed, (), **OWN.get(name, {})))[2] for fed in (plainly, replayed))
+        for a, b in zip(want, got, strict=True):
+            torch.testing.assert_close(a, b, atol=1e-12, rtol=1e-10)
