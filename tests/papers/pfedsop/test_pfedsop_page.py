@@ -15,7 +15,7 @@ PAGE = ROOT / "docs" / "papers" / "pfedsop.md"
 
 
 def blocks():
-    return re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
+    return re.findall(r"```python[a-z -]*\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
 
 
 def test_the_example_runs_with_the_training_packages_alone(tmp_path):
