@@ -71,7 +71,7 @@ def test_waveform_at_zero():
     if not present("waveform").on_disk:
         pytest.skip("dataset waveform is not fetched: make data")
     data = load("waveform")
-    x, y = (torch.from_numpy(np.asarray(data[f"train_{part}"])).to(F64) for part in ("features", "labels"))
+    x, y = (torch.tensor(data[f"train_{part}"]).to(F64) for part in ("features", "labels"))
     target, zero = LogisticRegression(x, y), torch.zeros(1, 1, 22, dtype=F64)
     assert float(target.log_prob(zero)) == pytest.approx(-400 * np.log(2), abs=1e-9)
     assert target.score(zero)[0, 0, :4].tolist() == pytest.approx([68, 0.07445, -19.50799, -39.82912], abs=1e-4)

@@ -44,7 +44,7 @@ class Optimiser:
     warm_up: steps over which the target's score is heated, c_t = min(1, .1 + t / warm_up) with t from 1; 0: not at all.
     """
 
-    step_size: float
+    step_size: float = 1e-3
     beta2: float = 0.999
     decay: float = 1.0
     decay_every: int = 0
