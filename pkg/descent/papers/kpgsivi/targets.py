@@ -65,46 +65,59 @@ class Banana:
 
 
 class Mixture:
-    """A mixture of C Gaussians, weights (C,), means (C, d), covariances (C, d, d); with a leading axis R, one a row."""
+    """A mixture of C Gaussians in the plane: weights (C,), means (C, 2), covariances (C, 2, 2); with a leading axis R, one a row.
+
+    Components lead inside and coordinates are apart, so that nothing is summed over an axis of two.
+    """
+
+    dim = 2
 
     def __init__(self, weights, means, covariances, device: torch.device | str = "cpu", dtype=torch.float32):
         weights, means, covariances = (torch.as_tensor(x, dtype=torch.float64) for x in (weights, means, covariances))
-        self.dim = means.shape[-1]
-        log_norm = weights.log() - 0.5 * torch.linalg.slogdet(covariances)[1] - 0.5 * self.dim * log(2 * pi)
-        kept = weights, means, torch.linalg.cholesky(covariances), torch.linalg.inv(covariances), log_norm
         if weights.ndim == 1:
-            kept = tuple(x[None] for x in kept)
-        self.weights, self.means, self.roots, self.precisions, self.log_norm = (x.to(device, dtype) for x in kept)
+            weights, means, covariances = weights[None], means[None], covariances[None]
+        log_norm = weights.log() - 0.5 * torch.linalg.slogdet(covariances)[1] - log(2 * pi)
+        precision = torch.linalg.inv(covariances)
+        kept = means[..., 0], means[..., 1], precision[..., 0, 0], precision[..., 0, 1], precision[..., 1, 1], log_norm
+        self.parts = tuple(x.T[..., None].to(device, dtype) for x in kept)  # (C, R, 1) each
+        self.weights, self.means = weights.to(device, dtype), means.to(device, dtype)
+        self.roots = torch.linalg.cholesky(covariances).to(device, dtype)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        return torch.logsumexp(self._terms(z)[0], dim=-1)
+        return torch.logsumexp(self._terms(z)[0], dim=0)
 
     def score(self, z: Tensor) -> Tensor:
-        terms, pulls = self._terms(z)
-        return (torch.softmax(terms, dim=-1)[..., None] * pulls).sum(-2)
+        terms, first, second = self._terms(z)
+        share = torch.softmax(terms, dim=0)
+        return torch.stack([(share * first).sum(0), (share * second).sum(0)], dim=-1)
 
     def score_pull(self, z: Tensor, v: Tensor) -> Tensor:
-        terms, pulls = self._terms(z)
-        share = torch.softmax(terms, dim=-1)[..., None]
-        score = (share * pulls).sum(-2, keepdim=True)
-        along = ((pulls - score) * v[..., None, :]).sum(-1, keepdim=True)
-        return (share * (pulls * along - self._times_precision(v[..., None, :]))).sum(-2)
+        terms, first, second = self._terms(z)
+        share = torch.softmax(terms, dim=0)
+        v1, v2 = v[..., 0], v[..., 1]
+        along = (first - (share * first).sum(0)) * v1 + (second - (share * second).sum(0)) * v2
+        *_, p11, p12, p22, _ = self.parts
+        return torch.stack(
+            [
+                (share * (first * along - p11 * v1 - p12 * v2)).sum(0),
+                (share * (second * along - p12 * v1 - p22 * v2)).sum(0),
+            ],
+            dim=-1,
+        )
 
     def sample(self, normals: Tensor, uniforms: Tensor) -> Tensor:
-        """Exact draws from standard normals (R, N, d) and uniforms (R, N) in [0, 1)."""
+        """Exact draws from standard normals (R, N, 2) and uniforms (R, N) in [0, 1)."""
         edges = self.weights.cumsum(-1)[:, None, :-1]
         kind = (uniforms[..., None] >= edges).sum(-1)  # (R, N)
         all_kinds = self.means[:, None] + torch.einsum("rcij,rnj->rnci", self.roots, normals)
-        return all_kinds.gather(2, kind[..., None, None].expand(*kind.shape, 1, self.dim))[:, :, 0]
+        return all_kinds.gather(2, kind[..., None, None].expand(*kind.shape, 1, 2))[:, :, 0]
 
-    def _terms(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """log (w_c N_c) (R, N, C) and grad log N_c (R, N, C, d)."""
-        away = z[..., None, :] - self.means[:, None]
-        pulls = -self._times_precision(away)
-        return self.log_norm[:, None] + 0.5 * (away * pulls).sum(-1), pulls
-
-    def _times_precision(self, v: Tensor) -> Tensor:
-        return (self.precisions[:, None] * v[..., None, :]).sum(-1)
+    def _terms(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """log (w_c N_c) and the two coordinates of grad log N_c, (C, R, N) each."""
+        m1, m2, p11, p12, p22, log_norm = self.parts
+        x, y = z[..., 0] - m1, z[..., 1] - m2
+        first, second = -(p11 * x + p12 * y), -(p12 * x + p22 * y)
+        return log_norm + 0.5 * (x * first + y * second), first, second
 
 
 def multimodal(device="cpu", dtype=torch.float32) -> Mixture:
