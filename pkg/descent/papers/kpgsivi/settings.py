@@ -48,6 +48,7 @@ PROBLEMS = {
     "hidden": Setting("H: width of the two hidden layers of mu.", int, 50, low=1, high=100_000),
     "log_variance": Setting("Initial log sigma^2 of the conditional noise.", float, 0.0, low=-100, high=100),
     "floor": Setting("Least log sigma^2.", float, -20.0, low=-200, high=100),
+    "left": Setting("Weight of the left mode of `two_modes`.", float, 0.8, low=0, high=1, open_low=True, open_high=True),
     "distance": Setting("a: the modes of `two_modes` lie at -a and a.", float, 2.0, low=0, high=1000),
     "path_steps": Setting("Euler steps of the diffusion, .01 apart.", int, 100, low=1, high=100_000),
     "observations": Setting(
@@ -57,16 +58,17 @@ PROBLEMS = {
 
 RUNS = {
     "steps": Setting("Number of steps.", int, low=1, high=100_000_000),
-    "block": Setting("Steps whose random numbers are drawn and handed over at once.", int, 50, low=1, high=100_000),
-    "points": Setting("Evenly spaced steps at which the curves are taken.", int, 10, low=1, high=10_000),
-    "evaluated": Setting("Points of a final sample (sliced distance, sample moments).", int, 4000, low=10, high=10_000_000),
-    "curve_evaluated": Setting("Points of the sample that a curve's distance uses.", int, 1000, low=10, high=10_000_000),
+    "block": Setting("Steps whose random numbers are drawn and handed over at once; part of a run's definition.", int, 50, low=1, high=100_000),
+    "points": Setting("Evenly spaced steps at which curves are taken.", int, 10, low=1, high=10_000),
+    "evaluated": Setting("Points of the samples that are compared with the target's.", int, 4000, low=10, high=10_000_000),
     "directions": Setting("Random directions of the sliced distance.", int, 200, low=1, high=100_000),
-    "curve_directions": Setting("Random directions of a curve's sliced distance.", int, 50, low=1, high=100_000),
     "divergence_points": Setting("Points of the estimated Kullback-Leibler divergences.", int, 500, low=10, high=10_000_000),
-    "components": Setting("Latents whose mixture stands for q in them.", int, 40_000, low=10, high=100_000_000),
-    "density_samples": Setting("Points of the kernel density estimate behind `mll`.", int, 6000, low=10, high=10_000_000),
-    "kept_points": Setting("Points of a seed's final sample that are kept for the figures.", int, 1000, low=1, high=1_000_000),
+    "components": Setting("Latents whose mixture stands for q in the forward divergence.", int, 40_000, low=10, high=100_000_000),
+    "reverse_components": Setting("The same in the reverse divergence.", int, 4000, low=10, high=100_000_000),
+    "density_points": Setting("Points of the kernel density estimate behind `mll`.", int, 6000, low=10, high=10_000_000),
+    "kept_points": Setting("Points of the first seed's final sample that are kept for the figures.", int, 1000, low=1, high=1_000_000),
+    "from_start": Setting("Start from the network's default start instead of the pre-trained one.", bool, False),
+    "repeats": Setting("Interleaved blocks of a time measurement.", int, 200, low=1, high=1_000_000),
 }  # fmt: skip
 
 TRUTH = {
@@ -80,7 +82,7 @@ TRUTH = {
 }  # fmt: skip
 
 VARIANCE = {
-    "repeats": Setting("Repeats of the gradient at a checkpoint.", int, 60, low=2, high=1_000_000),
+    "replicates": Setting("Gradients of each estimator at a checkpoint, whose spread is measured.", int, 60, low=2, high=1_000_000),
     "pairs": Setting("Paired repeats at the checkpoint `paired_at`.", int, 240, low=2, high=1_000_000),
     "paired_at": Setting("The step at which the two estimators' means are compared; 0: not at all.", int, 0, low=0, high=100_000_000),
     "spacing": Setting("Steps between checkpoints, which begin at step 1 and then at this one.", int, 300, low=1, high=100_000_000),
