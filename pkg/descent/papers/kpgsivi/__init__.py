@@ -26,5 +26,8 @@ __getattr__, __dir__, __all__ = exports(
         "Mixture": "targets",
         "LogisticRegression": "targets",
         "Diffusion": "targets",
+        "fit": "public",
+        "Fit": "public",
+        "Posterior": "public",
     },
 )
