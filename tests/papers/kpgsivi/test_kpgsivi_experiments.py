@@ -202,7 +202,7 @@ def test_diffusion(method):
         z = sample(twin, draw("evaluated latents", seed, 60, 3), draw("evaluated", seed, 60, 100)).numpy()
         many = sample(twin, draw("density latents", seed, 50, 3), draw("density", seed, 50, 100)).numpy()
         gaps = (truth[:, None] - many[None]) / 0.01  # (N, n, d)
-            kde = logsumexp(-0.5 * gaps**2, axis=1) - math.log(50 * 0.01 * math.sqrt(2 * math.pi))
+        kde = logsumexp(-0.5 * gaps**2, axis=1) - math.log(50 * 0.01 * math.sqrt(2 * math.pi))
         for name, value in {
             "sliced": sliced(z, truth, lines),
             "floor": sliced(floor, truth, lines),
