@@ -89,7 +89,7 @@ POSTERIORS = (*PROBLEM, *PATH, *RUN, "evaluated", "directions", "density_points"
 TRUTH = ("target", *PATH, "chains", "transitions", "truth_leapfrog", "truth_step", "spread", "centre", "snapshots")
 VARIANCE = (*PROBLEM, *PATH, "steps", "block", "batch", "replicates", "pairs", "paired_at", "spacing", "median_points")
 BLIND = (*PROBLEM, *MODES, *RUN, "evaluated", "from_start")
-COST = (*PROBLEM, *PATH)
+COST = (*PROBLEM, *PATH, "rows")
 HERE = "descent.papers.kpgsivi"
 
 ROOM = Room(

@@ -68,6 +68,7 @@ RUNS = {
     "density_points": Setting("Points of the kernel density estimate behind `mll`.", int, 6000, low=10, high=10_000_000),
     "kept_points": Setting("Points of the first seed's final sample that are kept for the figures.", int, 1000, low=1, high=1_000_000),
     "from_start": Setting("Start from the network's default start instead of the pre-trained one.", bool, False),
+    "rows": Setting("Seeds that a timed step runs side by side.", int, 8, low=1, high=10_000),
     "repeats": Setting("Interleaved blocks of a time measurement.", int, 200, low=1, high=1_000_000),
 }  # fmt: skip
 
