@@ -10,7 +10,6 @@ from hypothesis import settings
 
 from support import make_project
 
-
 settings.register_profile("suite", deadline=None)  # time is measured by benchmarks, never by a test
 settings.load_profile("suite")
 

@@ -74,7 +74,7 @@ ROOM = Room(
         "encode": ExperimentCard("descent.papers.zoflat.encode", TEXT),
         "language": ExperimentCard("descent.papers.zoflat.language", LANGUAGE),
         "prompts": ExperimentCard("descent.papers.zoflat.encode", TEXT),
-        "tasks": ExperimentCard("descent.papers.zoflat.language", LANGUAGE),
+        "tasks": ExperimentCard("descent.papers.zoflat.language", (*LANGUAGE, "task")),
     },
     settings=SETTINGS,
 )
