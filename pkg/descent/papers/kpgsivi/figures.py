@@ -39,7 +39,7 @@ def convergence(frames) -> Figure:
     """Sliced Wasserstein-2 distance to the target while training: above by steps, below by seconds of CPU time (steps times the
     median measured time of a step, a seed's share of eight side by side). Geometric mean and 95 % t interval over seeds of the
     logarithm; a line that ends in a cross has seeds that diverged. Dotted: the floor, the distance of two equal samples of the
-    target. Targets may have fewer steps for KPG-IS at the study's scale.
+    target.
 
     Alt: Two rows of five panels, one for each target, with falling curves of five methods on logarithmic axes.
     """
