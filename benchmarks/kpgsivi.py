@@ -19,6 +19,7 @@ import os
 import platform
 import subprocess
 import time
+from itertools import pairwise
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -52,7 +53,7 @@ CASES = {
 def modules(family: Family, flat: Tensor) -> tuple[nn.Sequential, nn.Parameter]:
     """One seed's network as torch.nn."""
     sizes = (family.latent, family.hidden, family.hidden, family.dim)
-    net = nn.Sequential(*(part for n, m in zip(sizes[:-1], sizes[1:], strict=True) for part in (nn.Linear(n, m), nn.ReLU())))[:-1]
+    net = nn.Sequential(*(part for n, m in pairwise(sizes) for part in (nn.Linear(n, m), nn.ReLU())))[:-1]
     for linear, (weight, bias) in zip(net[::2], family.network.layers(flat[None]), strict=True):
         linear.weight.data, linear.bias.data = weight[0].clone(), bias[0, 0].clone()
     return net, nn.Parameter(flat[-family.dim :].clone())
@@ -62,7 +63,9 @@ def official_score(target, z: Tensor) -> Tensor:
     """grad log p (B, d) with the regression's [n, B, d] products."""
     if isinstance(target, LogisticRegression):
         right = torch.sigmoid((target.features[:, None] * z[None]).sum(-1))
-        return ((target.labels[:, None] - right)[..., None] * target.features[:, None]).sum(0) - target.prior_precision * z
+        return ((target.labels[:, None] - right)[..., None] * target.features[:, None]).sum(
+            0
+        ) - target.prior_precision * z
     return target.score(z[None])[0]
 
 
@@ -120,8 +123,11 @@ def products(family: Family, batch: int, seeds: int) -> list[tuple[Tensor, Tenso
     """Operands of a KPG step's matrix products."""
     sizes = (family.latent, family.hidden, family.hidden, family.dim)
     pairs = []
-    for n, m in zip(sizes[:-1], sizes[1:], strict=True):
-        pairs += [(torch.randn(seeds, 2 * batch, n), torch.randn(seeds, n, m)), (torch.randn(seeds, m, batch), torch.randn(seeds, batch, n))]
+    for n, m in pairwise(sizes):
+        pairs += [
+            (torch.randn(seeds, 2 * batch, n), torch.randn(seeds, n, m)),
+            (torch.randn(seeds, m, batch), torch.randn(seeds, batch, n)),
+        ]
         pairs += [(torch.randn(seeds, batch, m), torch.randn(seeds, m, n))]
     gram = torch.randn(seeds, batch, family.dim)
     return [*pairs, (gram, gram.mT), (torch.randn(seeds, batch, batch), gram)]
@@ -171,7 +177,9 @@ def compare(method: str, case: str, seeds: int, repeats: int) -> tuple[dict[str,
     with torch.no_grad():
         mine = built.step(state, n)[0].moments.first * 10
     theirs = plain(method, target, family, state.params, n.latents, n.eta, batch)
-    slow = torch.stack([official(method, target, family, *row, batch) for row in zip(state.params, n.latents, n.eta, strict=True)])
+    slow = torch.stack(
+        [official(method, target, family, *row, batch) for row in zip(state.params, n.latents, n.eta, strict=True)]
+    )
     apart = max(float((mine - x).norm() / x.norm()) for x in (theirs, slow))
     ways = {"ours": ours, "plain": by_plain, "official": by_official, "floor": floor}
     times: dict[str, list[float]] = {name: [] for name in ways}
@@ -192,9 +200,13 @@ def main() -> int:
     torch.set_num_threads(1)
     keep_freed_memory()
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    print(f"kpgsivi: one step of {options.seeds} seeds, ms of CPU time, median of {options.repeats}; commit {commit or '?'}")
+    print(
+        f"kpgsivi: one step of {options.seeds} seeds, ms of CPU time, median of {options.repeats}; commit {commit or '?'}"
+    )
     print(f"{platform.system()} {platform.machine()}, torch {torch.__version__}, numpy {np.__version__}, one thread")
-    print(f"{'':18}{'ours':>9}{'(b) plain':>11}{'(a) official':>14}{'(c) floor':>11}{'b/ours':>9}{'a/ours':>9}{'ours/c':>9}{'apart':>10}")
+    print(
+        f"{'':18}{'ours':>9}{'(b) plain':>11}{'(a) official':>14}{'(c) floor':>11}{'b/ours':>9}{'a/ours':>9}{'ours/c':>9}{'apart':>10}"
+    )
     gains, agree = [], True
     for case in CASES:
         for method in ("kpg", "ksivi"):

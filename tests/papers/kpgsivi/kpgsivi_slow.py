@@ -1,6 +1,7 @@
 """Slow twins: one seed at a time, torch.nn, autograd and torch.optim, written from the papers and not from the room."""
 
 import math
+from itertools import pairwise as neighbours
 
 import torch
 from torch import nn
@@ -9,7 +10,7 @@ from torch import nn
 def network(sizes, flat):
     """A torch.nn network with the parameters of one row (weight, bias, layer by layer)."""
     layers, at = [], 0
-    for n, m in zip(sizes[:-1], sizes[1:], strict=True):
+    for n, m in neighbours(sizes):
         linear = nn.Linear(n, m, dtype=flat.dtype)
         linear.weight.data = flat[at : at + n * m].reshape(m, n).clone()
         linear.bias.data = flat[at + n * m : at + n * m + m].clone()

@@ -22,10 +22,35 @@ from descent.runner.run import perform
 F32, F64 = torch.float32, torch.float64
 STREAMS = Streams("kpgsivi")
 SEEDS = (500, 501)
-BASE = {"latent": 3, "hidden": 6, "log_variance": -1.0, "floor": -20.0, "batch": 6, "latents": None, "beta2": 0.99, "kernel": "gaussian"}
-BASE |= {"steps": 6, "block": 4, "points": 2, "evaluated": 60, "directions": 5, "divergence_points": 20, "components": 30}
+BASE = {
+    "latent": 3,
+    "hidden": 6,
+    "log_variance": -1.0,
+    "floor": -20.0,
+    "batch": 6,
+    "latents": None,
+    "beta2": 0.99,
+    "kernel": "gaussian",
+}
+BASE |= {
+    "steps": 6,
+    "block": 4,
+    "points": 2,
+    "evaluated": 60,
+    "directions": 5,
+    "divergence_points": 20,
+    "components": 30,
+}
 BASE |= {"reverse_components": 25, "kept_points": 10, "step_size": 0.02, "decay": 0.5, "decay_every": 2, "warm_up": 0}
-BASE |= {"path_steps": 10, "observations": 2, "density_points": 50, "left": 0.8, "distance": 2.0, "from_start": False, "rows": 1}
+BASE |= {
+    "path_steps": 10,
+    "observations": 2,
+    "density_points": 50,
+    "left": 0.8,
+    "distance": 2.0,
+    "from_start": False,
+    "rows": 1,
+}
 
 
 def job_of(experiment, *variants, axes=("target",), seeds=SEEDS, datasets=None):
@@ -66,7 +91,13 @@ def twin_of(p, dim, seed):
     return slow.Twin(family, torch.cat([flat, torch.full((dim,), p["log_variance"])]).double())
 
 
-LOSSES = {"kpg": slow.kpg_loss, "asvgd": slow.asvgd_loss, "ksivi": slow.ksivi_loss, "sivi": slow.sivi_loss, "bsivi": slow.bsivi_loss}
+LOSSES = {
+    "kpg": slow.kpg_loss,
+    "asvgd": slow.asvgd_loss,
+    "ksivi": slow.ksivi_loss,
+    "sivi": slow.sivi_loss,
+    "bsivi": slow.bsivi_loss,
+}
 
 
 def train(method, target, p, seed, until=None, copy_of=None):
@@ -92,6 +123,11 @@ def train(method, target, p, seed, until=None, copy_of=None):
         loss.backward()
         adam.step()
         yield t + 1, twin
+
+
+def trained(*arguments, **options):
+    """The twin after the last step."""
+    return [twin for _, twin in train(*arguments, **options)][-1]
 
 
 def sample(twin, latents, eta):
@@ -134,18 +170,26 @@ def test_toys(method, name):
             if step in seen:
                 z = sample(twin, latents, eta)
                 seen[step].append(
-                    (sliced(z.numpy(), exact("truth", seed, 60).numpy(), lines), float((z[:, 0] < 0).double().mean()), float(twin.sigma.detach().log().mean()))
+                    (
+                        sliced(z.numpy(), exact("truth", seed, 60).numpy(), lines),
+                        float((z[:, 0] < 0).double().mean()),
+                        float(twin.sigma.detach().log().mean()),
+                    )
                 )
         points = exact("points of the divergence", seed, 20)
         forward = (target.log_prob(points[None])[0] - density(twin, points, draw("components", seed, 30, 3))).mean()
-        reverse = (density(twin, z[:20], draw("reverse components", seed, 25, 3)) - target.log_prob(z[None, :20])[0]).mean()
+        reverse = (
+            density(twin, z[:20], draw("reverse components", seed, 25, 3)) - target.log_prob(z[None, :20])[0]
+        ).mean()
         floor = sliced(exact("floor", seed, 60).numpy(), exact("truth", seed, 60).numpy(), lines)
         final.append((float(forward), float(reverse), floor))
     for step, rows in seen.items():
         for metric, wanted in zip(("sliced", "left_share", "log_scale"), zip(*rows, strict=True), strict=True):
             expect(records, job, metric, wanted, step)
     assert sorted(set(values(records, job, "sliced")["step"])) == [1, 3, 6]
-    for metric, wanted in zip(("forward_divergence", "reverse_divergence", "floor"), zip(*final, strict=True), strict=True):
+    for metric, wanted in zip(
+        ("forward_divergence", "reverse_divergence", "floor"), zip(*final, strict=True), strict=True
+    ):
         expect(records, job, metric, wanted, 6)
 
 
@@ -182,7 +226,10 @@ def need(**arrays):
 def subsets(states, seed, n):
     half = states.shape[1] // 2
     pools = states[:, :half].reshape(-1, states.shape[-1]), states[:, half:].reshape(-1, states.shape[-1])
-    picks = (STREAMS.numpy(f"{purpose} subset", seed).permutation(len(pool))[:n] for purpose, pool in zip(("truth", "floor"), pools, strict=True))
+    picks = (
+        STREAMS.numpy(f"{purpose} subset", seed).permutation(len(pool))[:n]
+        for purpose, pool in zip(("truth", "floor"), pools, strict=True)
+    )
     return [pool[pick].astype(float) for pool, pick in zip(pools, picks, strict=True)] + [pools[0].astype(float)]
 
 
@@ -197,8 +244,7 @@ def test_diffusion(method):
     rows = {name: [] for name in ("sliced", "floor", "deviation_ratio", "mean_error", "path_error", "mll")}
     for seed in SEEDS:
         truth, floor, pool = subsets(states, seed, 60)
-        for _, twin in train(method, target, p, seed):
-            pass
+        twin = trained(method, target, p, seed)
         z = sample(twin, draw("evaluated latents", seed, 60, 3), draw("evaluated", seed, 60, 100)).numpy()
         many = sample(twin, draw("density latents", seed, 50, 3), draw("density", seed, 50, 100)).numpy()
         gaps = (truth[:, None] - many[None]) / 0.01  # (N, n, d)
@@ -254,12 +300,14 @@ def test_logistic():
     job = job_of("logistic", ("kpg", p))
     records, p = perform(job, data=data, needs=need(**{"states logistic": states})), BASE | p
     target, lines = regression_target(data), draw("directions", 0, 5, 5).numpy()
-    rows = {name: [] for name in ("sliced", "floor", "correlation_slope", "correlation_error", "correlation_floor", "log_likelihood")}
+    rows = {
+        name: []
+        for name in ("sliced", "floor", "correlation_slope", "correlation_error", "correlation_floor", "log_likelihood")
+    }
     upper = np.triu_indices(5, 1)
     for seed in SEEDS:
         truth, floor, pool = subsets(states, seed, 60)
-        for _, twin in train("kpg", target, p, seed):
-            pass
+        twin = trained("kpg", target, p, seed)
         z = sample(twin, draw("evaluated latents", seed, 60, 3), draw("evaluated", seed, 60, 5)).numpy()
         want, got, other = (np.corrcoef(x.T)[upper] for x in (pool, z, floor))
         x, y = data["waveform"]["test_features"], data["waveform"]["test_labels"].astype(float)
@@ -279,7 +327,16 @@ def test_logistic():
 
 
 def test_truth_is_a_plain_hmc():
-    p = {"target": "diffusion", "chains": 3, "transitions": 6, "truth_leapfrog": 2, "truth_step": 0.02, "spread": 0.3, "centre": -1.0, "snapshots": 2}
+    p = {
+        "target": "diffusion",
+        "chains": 3,
+        "transitions": 6,
+        "truth_leapfrog": 2,
+        "truth_step": 0.02,
+        "spread": 0.3,
+        "centre": -1.0,
+        "snapshots": 2,
+    }
     job = job_of("truth", ("hmc", p), seeds=(500,))
     records = perform(job)
     target = Diffusion(STREAMS_PATH(10, 2), 5, dtype=F64)
@@ -319,7 +376,17 @@ def STREAMS_PATH(steps, observations):
 @pytest.mark.parametrize("name", ["banana", "logistic"])
 def test_variance(name):
     """Gradients by autograd one at a time; trace of the covariance by NumPy; squares of means free of noise."""
-    p = {"target": name, "steps": 4, "spacing": 2, "block": 4, "replicates": 12, "pairs": 13, "paired_at": 2, "median_points": 9, "decay_every": 0}
+    p = {
+        "target": name,
+        "steps": 4,
+        "spacing": 2,
+        "block": 4,
+        "replicates": 12,
+        "pairs": 13,
+        "paired_at": 2,
+        "median_points": 9,
+        "decay_every": 0,
+    }
     data = regression()
     job = job_of("variance", ("kpg", p), ("asvgd", p))
     records, p = perform(job, data=data), BASE | p
@@ -330,14 +397,17 @@ def test_variance(name):
         adam = torch.optim.Adam(twin.parameters(), lr=p["step_size"], betas=(0.9, 0.99))
         for number, (begin, end) in enumerate(pairwise((0, 1, 2, 4))):
             for i in range(end - begin):
-                one, two = (draw(purpose, seed, end - begin, 6, 3 + d, k=100_000 * number)[i] for purpose in ("points", "auxiliary"))
+                one, two = (
+                    draw(purpose, seed, end - begin, 6, 3 + d, k=100_000 * number)[i]
+                    for purpose in ("points", "auxiliary")
+                )
                 loss = slow.kpg_loss(twin, target, one[:, :3], one[:, 3:], two[:, :3], two[:, 3:])
                 adam.zero_grad()
                 loss.backward()
                 adam.step()
             fresh = draw(f"median {end}", seed, 18, 3 + d)
             z = sample(twin, fresh[:, :3], fresh[:, 3:])
-            h2 = slow.h_squared(slow.pairwise(z[:9], z[9:]), 9)
+            h2 = slow.h_squared(slow.pairwise(z[:9], z[9:]), 6)
             repeats = 13 if end == 2 else 12
             ours, theirs = [], []
             for r in range(repeats):
@@ -352,7 +422,9 @@ def test_variance(name):
                     a = k @ force / 6
                     b = (k[..., None] * ((there[None] - here[:, None]) / h2 - score[None])).mean(1)
                 for slope, kept in ((a, ours), (b, theirs)):
-                    grads = torch.autograd.grad((slope.detach() * here).sum(-1).mean(), twin.parameters(), retain_graph=True)
+                    grads = torch.autograd.grad(
+                        (slope.detach() * here).sum(-1).mean(), twin.parameters(), retain_graph=True
+                    )
                     kept.append(twin.flat(grads).numpy())
             ours, theirs = np.array(ours), np.array(theirs)
             found = wanted.setdefault(end, {})
@@ -390,18 +462,18 @@ def test_pretraining_and_blindness(method):
     pre = {"target": "two_modes", "left": 0.5, "latents": 9, "warm_up": 3}
     before = job_of("pretrain", *(("bsivi", {**pre, "distance": a}) for a in (2.0, 3.0)), axes=("distance",))
     first = perform(before)
-    after = job_of("blindness", *((method, {"target": "two_modes", "distance": a}) for a in (2.0, 3.0)), axes=("distance",))
+    after = job_of(
+        "blindness", *((method, {"target": "two_modes", "distance": a}) for a in (2.0, 3.0)), axes=("distance",)
+    )
     records = perform(after, needs={"pretrain": Need(pd.DataFrame(), first.arrays)})
     for a in (2.0, 3.0):
         shares, starts = [], []
         for seed in SEEDS:
             p = BASE | pre
-            for _, twin in train("bsivi", two_modes(0.5, [a], dtype=F64), p, seed):
-                pass
+            twin = trained("bsivi", two_modes(0.5, [a], dtype=F64), p, seed)
             latents, eta = draw("evaluated latents", seed, 60, 3), draw("evaluated", seed, 60, 2)
             starts.append(float((sample(twin, latents, eta)[:, 0] < 0).double().mean()))
-            for _, twin in train(method, two_modes(0.8, [a], dtype=F64), BASE, seed, copy_of=twin):
-                pass
+            twin = trained(method, two_modes(0.8, [a], dtype=F64), BASE, seed, copy_of=twin)
             shares.append(float((sample(twin, latents, eta)[:, 0] < 0).double().mean()))
         expect(first, before, "left_share", starts, 6, distance=a)
         expect(records, after, "left_share", shares, 6, distance=a)
@@ -412,8 +484,7 @@ def test_cold_starts_need_nothing():
     job = job_of("cold", ("kpg", {"target": "two_modes", "from_start": True}), axes=("distance",))
     wanted = []
     for seed in SEEDS:
-        for _, twin in train("kpg", two_modes(0.8, [2.0], dtype=F64), BASE, seed):
-            pass
+        twin = trained("kpg", two_modes(0.8, [2.0], dtype=F64), BASE, seed)
         z = sample(twin, draw("evaluated latents", seed, 60, 3), draw("evaluated", seed, 60, 2))
         wanted.append(float((z[:, 0] < 0).double().mean()))
     expect(perform(job), job, "left_share", wanted, 6)

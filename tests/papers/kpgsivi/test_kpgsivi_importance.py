@@ -202,7 +202,9 @@ def test_steps_train_the_proposal_first_and_then_phi():
         if t == 0:
             adam = torch.optim.Adam(tau.parameters(), lr=0.01)
             out = tau((twin.mu(eps) + twin.sigma * eta).detach())
-            total, _ = log_tau(eps, out[:, :3], torch.nn.functional.softplus(out[:, 3:6]), 0.01 + 0.89 * out[:, 6].sigmoid())
+            total, _ = log_tau(
+                eps, out[:, :3], torch.nn.functional.softplus(out[:, 3:6]), 0.01 + 0.89 * out[:, 6].sigmoid()
+            )
             (-total.mean()).backward()
             adam.step()
         pairs = Pairs(noise.pairs.shared[t], noise.pairs.coins[t], noise.pairs.own[t])
@@ -237,5 +239,5 @@ def test_later_blocks_may_have_fewer_slots():
 
 def test_a_lower_share_above_the_upper_is_refused():
     on = Problem(Banana(dtype=F64), Family(3, 6, 2), (500,), Streams("kpgsivi"), dtype=F64)
-    with pytest.raises(SettingError, match="kpgis: `share_low` must not exceed `share_high`, got 0.9 and 0.1"):
+    with pytest.raises(SettingError, match=r"kpgis: `share_low` must not exceed `share_high`, got 0.9 and 0.1"):
         kpgis(on, batch=4, share_low=0.9, share_high=0.1)

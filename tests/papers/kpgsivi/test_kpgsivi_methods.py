@@ -160,7 +160,9 @@ def test_uivi_and_aisivi_estimate_the_same_score_of_q():
 
     on = problem(seeds=(500,))
     params, make = on.start(-1.0), torch.Generator().manual_seed(8)
-    z = on.family.sample(params, torch.randn(1, 3, 3, generator=make, dtype=F64), torch.randn(1, 3, 2, dtype=F64, generator=make))
+    z = on.family.sample(
+        params, torch.randn(1, 3, 3, generator=make, dtype=F64), torch.randn(1, 3, 2, dtype=F64, generator=make)
+    )
     want = grid_score(on, params, z)
     proposal = Proposal(2, 3, 5, 0.3, 0.9)
     inner = proposal.network.start(torch.rand(1, proposal.network.size, generator=make, dtype=F64))
@@ -260,7 +262,7 @@ def test_bad_settings_are_refused_in_one_sentence(name):
         METHODS[name](problem(), batch=0)
     with pytest.raises(SettingError, match=rf"{name}: `step_size` must lie in"):
         METHODS[name](problem(), batch=B, step_size=-1.0)
-    with pytest.raises(SettingError, match="wants a kpgsivi Problem, got Linear.*kpgsivi.fit"):
+    with pytest.raises(SettingError, match=r"wants a kpgsivi Problem, got Linear.*kpgsivi.fit"):
         METHODS[name](torch.nn.Linear(1, 1), batch=B)
 
 

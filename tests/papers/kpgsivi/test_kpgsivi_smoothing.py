@@ -36,7 +36,9 @@ def test_closed_form_in_one_dimension():
     want = c * (mt * (1 - 1 / s2) + b / s2)
     assert (c, mt, want) == pytest.approx((0.415918, 0.904669, 0.295351), abs=1e-6)
     n = 1_000_000
-    for draws, variance in zip(single_draws(n, torch.tensor(z, dtype=F64), a, b, sigma, h), (0.428, 0.753), strict=True):
+    for draws, variance in zip(
+        single_draws(n, torch.tensor(z, dtype=F64), a, b, sigma, h), (0.428, 0.753), strict=True
+    ):
         assert abs(float(draws.mean()) - want) < 4 * math.sqrt(variance / n)
         assert float(draws.var()) == pytest.approx(variance, rel=0.02)
 

@@ -43,9 +43,7 @@ def sivi(problem: Problem, *, batch: int, latents: int | None = None, **descent:
     return Method(start, step, points_and_latents(problem, batch, latents or batch))
 
 
-def bound_gradient(
-    family: Family, target: Target, params: Tensor, noise: Noise, heat: Tensor | float
-) -> Tensor:
+def bound_gradient(family: Family, target: Target, params: Tensor, noise: Noise, heat: Tensor | float) -> Tensor:
     """Gradient (R, P) of the surrogate loss."""
     m, B = family.latent, noise.points.shape[1]
     eps, eta = noise.points[..., :m], noise.points[..., m:]
@@ -62,9 +60,7 @@ def bound_gradient(
     away = ((1 - v_own) * z - torch.bmm(v, others)) / variance + v_own * eta / scale
     by_z = -away - heat * target.score(z)
     by_mean = torch.cat([v_own * eta / scale, (torch.bmm(v.mT, z) - v.sum(1)[..., None] * others) / variance], dim=1)
-    square = (
-        ((1 - v_own) * z * z - 2 * z * torch.bmm(v, others) + torch.bmm(v, others**2)) / variance + v_own * eta**2
-    )
+    square = ((1 - v_own) * z * z - 2 * z * torch.bmm(v, others) + torch.bmm(v, others**2)) / variance + v_own * eta**2
     by_log_scale = (square - 1).sum(1)
     slope = by_mean + torch.nn.functional.pad(by_z, (0, 0, 0, noise.latents.shape[1]))
     full_eta = torch.nn.functional.pad(eta, (0, 0, 0, noise.latents.shape[1]))  # extra latents make no points

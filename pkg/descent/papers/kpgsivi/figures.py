@@ -92,7 +92,14 @@ def final_distances(frames) -> Figure:
             good = last[last["status"] == "ok"]
             theme.points(ax, at, good["value"], method)
             if len(last) > len(good):
-                ax.plot(at, 0.97, marker="x", color=theme.colour(method), transform=ax.get_xaxis_transform(), linestyle="none")
+                ax.plot(
+                    at,
+                    0.97,
+                    marker="x",
+                    color=theme.colour(method),
+                    transform=ax.get_xaxis_transform(),
+                    linestyle="none",
+                )
         floor = frames.select(experiment, "floor", target=target)["value"]
         ax.axhline(floor.mean(), color=GREY, linestyle=":", linewidth=1)
         ax.set(yscale="log", title=TITLES[target])
@@ -187,12 +194,21 @@ def internals(frames) -> Figure:
     Alt: Four panels over steps on a logarithmic axis, one line for each target.
     """
     figure, axes = theme.grid(1, 4, width=11.0, height=3.2)
-    present = [t for t in TARGETS if frames.has(experiment_of(t)) and len(frames.select(experiment_of(t), "share", "kpgis", target=t))]
+    present = [
+        t
+        for t in TARGETS
+        if frames.has(experiment_of(t)) and len(frames.select(experiment_of(t), "share", "kpgis", target=t))
+    ]
     if not present:
         frames.records("toys")  # says why there is nothing
     for target, shade in zip(present, theme.shades("kpgis", len(present)), strict=True):
         experiment = experiment_of(target)
-        count = max(v.params["batch"] for job in frames.jobs(experiment) for v in job.variants if v.setting.get("target") == target)
+        count = max(
+            v.params["batch"]
+            for job in frames.jobs(experiment)
+            for v in job.variants
+            if v.setting.get("target") == target
+        )
         for ax, (metric, label) in zip(axes[0], INTERNALS.items(), strict=True):
             rows = frames.select(experiment, metric, "kpgis", target=target)
             if metric == "effective":

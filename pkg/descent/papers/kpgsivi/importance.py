@@ -98,7 +98,9 @@ def kpgis(
             state.proposal_moments, state.count + 1, step_size=optimiser.step_size, beta2=0.999,
         )  # fmt: skip
         parts = proposal(inner, here.z)
-        slope, seen = importance_difference(family, state.params, target, optimiser.heat(state), here, parts, noise.pairs)
+        slope, seen = importance_difference(
+            family, state.params, target, optimiser.heat(state), here, parts, noise.pairs
+        )
         new = optimiser.move(state, family.pull(state.params, here, slope / batch))
         return State(*new, inner, moments), Info(*seen, lost(new[0]))
 
@@ -154,15 +156,13 @@ def importance_difference(
     own_weight = weights(at_pair(parts.share), ratio)
     own_squares = (at_pair(z) - own_z).square().sum(-1)
 
-    squares, weight = (
-        _placed(base, own, live, index) for base, own in ((squares, own_squares), (weight, own_weight))
-    )
+    squares, weight = (_placed(base, own, live, index) for base, own in ((squares, own_squares), (weight, own_weight)))
     h2 = bandwidth(squares, K) if h2 is None else h2
     pull = weight * gaussian(squares, h2) / K
     total = torch.bmm(pull * ~alone, force)
     if index is None:
         mine = (pull * alone).view(rows * B, 1, K)
-        total = total + torch.bmm(mine, own_force.view(rows * B, K, -1)).view_as(total)
+        total = total + torch.bmm(mine, own_force.reshape(rows * B, K, -1)).view_as(total)
     else:
         mine = pull.flatten(1).gather(1, index) * live * up
         belongs = (index // K)[:, None] == torch.arange(B, device=index.device)[:, None]

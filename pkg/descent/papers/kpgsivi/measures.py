@@ -72,7 +72,7 @@ def marginal_log_density(z: np.ndarray, truth: np.ndarray, width: float = 0.01) 
     The estimate is made on a grid of a twentieth of the width; where it is tiny, which happens in the tails, it is summed exactly.
     """
     step = width / 20
-    reach = int(round(8 * width / step))
+    reach = round(8 * width / step)
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) * step / width) ** 2) / (width * np.sqrt(2 * pi))
     total = 0.0
     for own, wanted in zip(z.T.astype(np.float64), truth.T.astype(np.float64), strict=True):

@@ -35,7 +35,9 @@ def samples(frames) -> Figure:
             key = f"sample {method}, target={name}"
             if key in arrays:
                 ax.plot(*arrays[key].T, ".", markersize=1.2, alpha=0.5, color=theme.colour(method), rasterized=True)
-            ax.contour(x, y, density, levels=density.max() * np.array([0.02, 0.1, 0.4, 0.9]), colors="#444444", linewidths=0.5)
+            ax.contour(
+                x, y, density, levels=density.max() * np.array([0.02, 0.1, 0.4, 0.9]), colors="#444444", linewidths=0.5
+            )
             ax.set(xlim=(left, right), ylim=(low, high))
             ax.grid(visible=False)
             if row == 0:

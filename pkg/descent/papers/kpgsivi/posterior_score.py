@@ -150,7 +150,7 @@ def proposed_score(family: Family, params: Tensor, z: Tensor, parts, coins: Tens
     eps = torch.where((coins < share)[..., None], normals, mean + scale * normals)  # (R, B, K, m)
     off = (eps - mean) / scale
     ratio = 0.5 * (eps.square().sum(-1) - off.square().sum(-1)) - scale.log().sum(-1)
-    centres = family.mean(params, eps.flatten(1, 2)).view(*eps.shape[:3], family.dim)
+    centres = family.mean(params, eps.flatten(1, 2)).reshape(*eps.shape[:3], family.dim)
     away = (centres - z[:, :, None]) / family.scale(params)[:, None]
     v = torch.softmax(weights(share, ratio).log() - 0.5 * away.square().sum(-1), dim=-1)
     return (v[..., None] * away).sum(2) / family.scale(params)

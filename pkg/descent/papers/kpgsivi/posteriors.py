@@ -54,7 +54,13 @@ def one(variant: Variant, context: Context, records: Records) -> None:
         }  # fmt: skip
 
     params, trace = fit(
-        context, variant.key, variant, problem, problem.start(p["log_variance"]), measure, evenly(p["steps"], p["points"])
+        context,
+        variant.key,
+        variant,
+        problem,
+        problem.start(p["log_variance"]),
+        measure,
+        evenly(p["steps"], p["points"]),
     )
     records.add_trace(variant, trace)
     records.add(variant, "floor", sliced(truth.floor), step=p["steps"])
@@ -62,7 +68,9 @@ def one(variant: Variant, context: Context, records: Records) -> None:
     finish(variant, context, records, truth, family.sample(params, latents, eta), params, problem)
 
 
-def weights_of_a_regression(variant, context: Context, records: Records, truth: Truth, z: Tensor, params, problem) -> None:
+def weights_of_a_regression(
+    variant, context: Context, records: Records, truth: Truth, z: Tensor, params, problem
+) -> None:
     """Correlations, their floor, and how well the fitted posterior predicts."""
     last = variant.params["steps"]
     for name, value in zip(("correlation_slope", "correlation_error"), correlation_slope(z, truth.pool), strict=True):
@@ -77,9 +85,7 @@ def weights_of_a_regression(variant, context: Context, records: Records, truth: 
 def path(variant, context: Context, records: Records, truth: Truth, z: Tensor, params, problem) -> None:
     """The mean path's error and the authors' marginal density score."""
     p, last, family = variant.params, variant.params["steps"], problem.family
-    records.add(
-        variant, "path_error", (z.mean(1) - truth.pool.mean(0)).square().mean(-1).sqrt(), step=last
-    )
+    records.add(variant, "path_error", (z.mean(1) - truth.pool.mean(0)).square().mean(-1).sqrt(), step=last)
     latents = normals(context, "density latents", variant.seeds, p["density_points"], family.latent)
     eta = normals(context, "density", variant.seeds, p["density_points"], family.dim)
     points, wanted = family.sample(params, latents, eta).cpu().numpy(), truth.sample.cpu().numpy()

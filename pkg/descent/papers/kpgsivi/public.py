@@ -6,6 +6,7 @@ A thin surface over the same `init` and `step` that the study runs; limits are t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -41,7 +42,7 @@ class Posterior:
         noise = streams.normal("public sample", (seed,), (count, m + d), dtype=self._rows.dtype).to(self._rows.device)
         noise = noise.expand(len(self._rows), -1, -1)
         z = self.family.sample(self._rows, noise[..., :m].contiguous(), noise[..., m:].contiguous())
-        return self._shaped(z.view(-1, *shape, d))
+        return self._shaped(z.reshape(-1, *shape, d))
 
     def log_prob(self, z: Tensor, *, components: int = 4000, seed: int = 0) -> Tensor:
         """log q (n,), or (S, n), at z (n, d), q estimated by a mixture over `components` latents: a lower estimate on average."""
@@ -155,10 +156,8 @@ def fit(
             callback(at[len(seen["step"]) - 1], metrics)
         return {}
 
-    try:
+    with suppress(StopIteration):
         iterate(Context(device, streams, {}), "fit", latest[0], built, steps=steps, block=50, measure=measure, at=at)
-    except StopIteration:
-        pass
     params = latest[0].params
     diverged = ~params.isfinite().all(-1)
     history = {name: torch.stack(values) for name, values in seen.items()}

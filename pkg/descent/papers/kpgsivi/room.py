@@ -84,7 +84,16 @@ PROBLEM = ("target", "latent", "hidden", "log_variance", "floor")
 PATH = ("path_steps", "observations")
 MODES = ("left", "distance")
 RUN = ("steps", "block", "points")
-TOYS = (*PROBLEM, *RUN, "evaluated", "directions", "divergence_points", "components", "reverse_components", "kept_points")
+TOYS = (
+    *PROBLEM,
+    *RUN,
+    "evaluated",
+    "directions",
+    "divergence_points",
+    "components",
+    "reverse_components",
+    "kept_points",
+)
 POSTERIORS = (*PROBLEM, *PATH, *RUN, "evaluated", "directions", "density_points", "kept_points")
 TRUTH = ("target", *PATH, "chains", "transitions", "truth_leapfrog", "truth_step", "spread", "centre", "snapshots")
 VARIANCE = (*PROBLEM, *PATH, "steps", "block", "batch", "replicates", "pairs", "paired_at", "spacing", "median_points")
@@ -108,6 +117,7 @@ ROOM = Room(
         "sizes_truth": ExperimentCard(f"{HERE}.truth", TRUTH),
         "sizes": ExperimentCard(f"{HERE}.posteriors", POSTERIORS),
         "variance": ExperimentCard(f"{HERE}.variance", VARIANCE),
+        "variance_late": ExperimentCard(f"{HERE}.variance", VARIANCE),
         "pretrain": ExperimentCard(f"{HERE}.pretrain", BLIND),
         "blindness": ExperimentCard(f"{HERE}.blindness", BLIND),
         "cold": ExperimentCard(f"{HERE}.blindness", BLIND),

@@ -180,9 +180,7 @@ class Diffusion:
     beta = 10.0
     noise = 0.1
 
-    def __init__(
-        self, observed: Sequence[float], every: int = 5, dt: float = 0.01, device="cpu", dtype=torch.float32
-    ):
+    def __init__(self, observed: Sequence[float], every: int = 5, dt: float = 0.01, device="cpu", dtype=torch.float32):
         self.dim, self.dt = len(observed) * every, dt
         y, weight = torch.zeros(self.dim, dtype=torch.float64), torch.zeros(self.dim, dtype=torch.float64)
         y[every - 1 :: every] = torch.as_tensor(observed, dtype=torch.float64)

@@ -35,10 +35,15 @@ def one(variant: Variant, context: Context, records: Records) -> None:
 
     def drawn(purpose: str, count: int) -> Tensor:
         """Exact draws of the target (S, count, 2)."""
-        return target.sample(normals(context, purpose, seeds, count, 2), uniforms(context, f"{purpose} kinds", seeds, count))
+        return target.sample(
+            normals(context, purpose, seeds, count, 2), uniforms(context, f"{purpose} kinds", seeds, count)
+        )
 
     sliced = Sliced(drawn("truth", n), directions(context, p["directions"], 2))
-    latents, eta = normals(context, "evaluated latents", seeds, n, family.latent), normals(context, "evaluated", seeds, n, 2)
+    latents, eta = (
+        normals(context, "evaluated latents", seeds, n, family.latent),
+        normals(context, "evaluated", seeds, n, 2),
+    )
 
     def measure(params: Tensor) -> dict[str, Tensor]:
         z = family.sample(params, latents, eta)
@@ -49,7 +54,13 @@ def one(variant: Variant, context: Context, records: Records) -> None:
         }
 
     params, trace = fit(
-        context, variant.key, variant, problem, problem.start(p["log_variance"]), measure, evenly(p["steps"], p["points"])
+        context,
+        variant.key,
+        variant,
+        problem,
+        problem.start(p["log_variance"]),
+        measure,
+        evenly(p["steps"], p["points"]),
     )
     records.add_trace(variant, trace)
     last, points = p["steps"], drawn("points of the divergence", p["divergence_points"])

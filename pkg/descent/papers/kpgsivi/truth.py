@@ -76,7 +76,7 @@ def run(job: Job, context: Context) -> Records:
             until = half + (p["transitions"] - half) * (i + 1) // p["snapshots"]
             state, _ = iterate(
                 context, f"{variant.key} {i}", state, method, steps=until - done, block=10,
-                draw=lambda k, count, i=i: method.draw(k + 1000 * i, count),
+                draw=lambda k, count, i=i, method=method: method.draw(k + 1000 * i, count),
             )  # fmt: skip
             kept.append(state.position)
             done = until

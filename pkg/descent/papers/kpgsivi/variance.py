@@ -40,7 +40,7 @@ def run(job: Job, context: Context) -> Records:
 def along(variants: list[Variant], context: Context, records: Records) -> None:
     """One target."""
     first = replace(variants[0], method="kpg")
-    p, seeds = first.params, first.seeds
+    p = first.params
     problem = problem_of(first, target_of(p, context), context)
     method = method_of(first, problem)
     method = replace(method, step=captured(method.step))
@@ -53,7 +53,7 @@ def along(variants: list[Variant], context: Context, records: Records) -> None:
             draw=lambda k, count, number=number: method.draw(k + 100_000 * number, count),
         )  # fmt: skip
         done = until
-        h2 = fresh_bandwidth(problem, state.params, context, p["median_points"], until)
+        h2 = fresh_bandwidth(problem, state.params, context, p["median_points"], p["batch"], until)
         paired = until == p["paired_at"]
         repeats = p["pairs"] if paired else p["replicates"]
         sums = Sums(repeats)
@@ -75,12 +75,12 @@ def checkpoints(steps: int, spacing: int) -> list[int]:
     return [1, *range(spacing, steps + 1, spacing)]
 
 
-def fresh_bandwidth(problem: Problem, params: Tensor, context: Context, points: int, step: int) -> Tensor:
-    """h^2 (S,) of the median rule on a fresh sample, n the points a side."""
+def fresh_bandwidth(problem: Problem, params: Tensor, context: Context, points: int, batch: int, step: int) -> Tensor:
+    """h^2 (S,) of the median rule on a fresh sample, its n the batch as in training."""
     family = problem.family
     drawn = normals(context, f"median {step}", problem.seeds, 2 * points, family.latent + family.dim)
     z = family.sample(params, drawn[..., : family.latent], drawn[..., family.latent :])
-    return bandwidth(square_distances(z[:, :points], z[:, points:]), points)
+    return bandwidth(square_distances(z[:, :points], z[:, points:]), batch)
 
 
 def gradients(
