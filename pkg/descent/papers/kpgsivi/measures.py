@@ -46,7 +46,7 @@ def reverse_divergence(family: Family, params: Tensor, z: Tensor, log_prob: Tens
 def correlation_slope(z: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     """Pairwise correlations of z (R, n, d) against those of the truth (N, d): the slope through the origin (1 is perfect) and
     the root mean squared error, (R,) each."""
-    i, j = torch.triu_indices(truth.shape[-1], truth.shape[-1], 1)
+    i, j = torch.triu_indices(truth.shape[-1], truth.shape[-1], 1, device=truth.device)
     want = torch.corrcoef(truth.T)[i, j]
     got = torch.stack([torch.corrcoef(row.T)[i, j] for row in z])
     return (got @ want) / want.square().sum(), (got - want).square().mean(-1).sqrt()

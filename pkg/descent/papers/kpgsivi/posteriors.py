@@ -77,7 +77,7 @@ def weights_of_a_regression(
         records.add(variant, name, value, step=last)
     records.add(variant, "correlation_floor", correlation_slope(truth.floor, truth.pool)[0], step=last)
     records.add(variant, "log_likelihood", predictive_log_likelihood(z[:, :1000], *tested(context)), step=last)
-    i, j = torch.triu_indices(z.shape[-1], z.shape[-1], 1)
+    i, j = torch.triu_indices(z.shape[-1], z.shape[-1], 1, device=z.device)
     records.array(f"sample {variant.key}", z[0, : variant.params["kept_points"], 1:6])
     records.array(f"correlations {variant.key}", torch.corrcoef(z[0].T)[i, j])
 
