@@ -34,6 +34,7 @@ def sidecar(
         "device": torch.cuda.get_device_name() if cuda else "cpu",
         "device_note": choice.note,
         "threads": job.threads,
+        "began": round(time.time() - (time.perf_counter() - began[0]), 3),
         "wall_seconds": round(time.perf_counter() - began[0], 3),
         "cpu_seconds": round(time.process_time() - began[1], 3),
         "peak_memory_mb": round(
