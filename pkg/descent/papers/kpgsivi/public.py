@@ -117,7 +117,7 @@ def fit(
     log_variance: float = -2.0,
     seed: int | Sequence[int] = 0,
     callback: Callable[[int, dict[str, Tensor]], Any] | None = None,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
 ) -> Fit:
     """Fit a semi-implicit distribution to an unnormalised log density on R^dim.
@@ -125,9 +125,10 @@ def fit(
     log_prob: z (n, dim) -> (n,), differentiable unless `score`, z (n, dim) -> (n, dim), is given (KSIVI and SIVI-SM differentiate the
     score as well). latent: dimension of the network's latent, dim + 1 if empty (100 at most). log_variance: log sigma^2 at the start;
     below the scale of the target's finest structure is a good choice. seed: several give a leading axis, each row equal to its single
-    run within rounding. callback(step, metrics) is called 20 times on the way; raising StopIteration in it ends the run there.
+    run within rounding. dtype: torch's default if empty. callback(step, metrics) is called 20 times on the way; raising StopIteration in it ends the run there.
     Raises SettingError before anything is run.
     """
+    dtype = dtype or torch.get_default_dtype()
     seeds = _checked(log_prob, dim, method, score, latent, hidden, steps, batch, lr, log_variance, seed, dtype, device)
     several = not isinstance(seed, int)
     target = OwnTarget(log_prob, dim, score)

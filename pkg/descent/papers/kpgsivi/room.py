@@ -47,35 +47,42 @@ PROPOSAL = ("share_low", "share_high", "proposal_width")
 METHODS = {
     "kpgis": MethodCard(
         "KPG-IS", "headline", "The paper's full method: kernelised path gradient with auxiliary latents from a learned proposal, weighed by importance.",
-        "code", (*DESCENT, "latents", *PROPOSAL, "slots", "later_slots"),
+        "code", (*DESCENT, "latents", *PROPOSAL, "slots", "later_slots"), builder="importance:kpgis",
     ),
     "kpg": MethodCard(
-        "KPG", "headline", "The kernelised path gradient with auxiliary latents of the prior.", "code", (*DESCENT, "latents")
+        "KPG", "headline", "The kernelised path gradient with auxiliary latents of the prior.", "code", (*DESCENT, "latents"),
+        builder="kernelised:kpg",
     ),
     "ksivi": MethodCard(
         "KSIVI", "rival", "Minimises a kernel Stein discrepancy; differentiates the target's score, the kernel and its bandwidth.", "code",
-        (*DESCENT, "latents", "kernel"),
+        (*DESCENT, "latents", "kernel"), builder="stein:ksivi",
     ),
     "asvgd": MethodCard(
         "Amortised SVGD", "rival", "KPG's loop with the kernel's gradient in the place of the conditional score.", "paper",
-        (*DESCENT, "latents"),
+        (*DESCENT, "latents"), builder="kernelised:asvgd",
     ),
-    "sivi": MethodCard("SIVI", "rival", "Surrogate bound with K extra latents, everything differentiated.", "derived", (*DESCENT, "latents")),
+    "sivi": MethodCard(
+        "SIVI", "rival", "Surrogate bound with K extra latents, everything differentiated.", "derived", (*DESCENT, "latents"),
+        builder="bound:sivi",
+    ),
     "bsivi": MethodCard(
-        "BSIVI", "baseline", "The plain path gradient: KPG without its kernel, the score of q from K fresh latents.", "code", (*DESCENT, "latents")
+        "BSIVI", "baseline", "The plain path gradient: KPG without its kernel, the score of q from K fresh latents.", "code", (*DESCENT, "latents"),
+        builder="posterior_score:bsivi",
     ),
-    "sivism": MethodCard("SIVI-SM", "baseline", "Score matching against a trained critic.", "derived", (*DESCENT, "critic_width")),
+    "sivism": MethodCard(
+        "SIVI-SM", "baseline", "Score matching against a trained critic.", "derived", (*DESCENT, "critic_width"), builder="critic:sivism",
+    ),
     "uivi": MethodCard(
         "UIVI", "baseline", "The plain path gradient, the score of q from an HMC chain over the latent.", "derived",
-        (*DESCENT, "burn_in", "kept", "leapfrog", "leapfrog_step"),
+        (*DESCENT, "burn_in", "kept", "leapfrog", "leapfrog_step"), builder="posterior_score:uivi",
     ),
     "aisivi": MethodCard(
         "AISIVI", "baseline", "The plain path gradient with latents from KPG-IS's proposal (the official code has a flow there).", "ours",
-        (*DESCENT, "latents", *PROPOSAL),
+        (*DESCENT, "latents", *PROPOSAL), builder="posterior_score:aisivi",
     ),
     "asvgd_released": MethodCard(
         "Amortised SVGD, as released", "control", "The authors' scripts: repulsion without its kernel weight, summed over the wrong index. Judged nowhere.",
-        "code", DESCENT,
+        "code", DESCENT, builder="kernelised:asvgd_released",
     ),
     "hmc": MethodCard("HMC", "control", "Long Hamiltonian Monte Carlo: the ground truth.", "ours"),
 }  # fmt: skip
