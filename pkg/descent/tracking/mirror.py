@@ -22,7 +22,7 @@ from descent.report.judged import label
 from descent.results.stored import Results
 from descent.tracking.entries import Entry, entries_of
 from descent.tracking.owner import CHECKOUT, MARK, STUDY, checkout_id
-from descent.tracking.store import database, opened, patient, prepare, shown, store, told
+from descent.tracking.stores import database, opened, patient, prepare, shown, store, told
 
 BATCH = 1000  # metrics a call, MLflow's limit
 LONGEST = 500  # characters of a parameter or tag value that anybody reads
