@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from descent.papers.kpgsivi.pictures import correlations, paths, samples, weights
 from descent.report import theme
@@ -24,6 +25,14 @@ def experiment_of(target: str) -> str:
     return "toys" if target in TOYS else target
 
 
+def log_axis(ax) -> None:
+    """A logarithmic y axis with few labels."""
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(NullFormatter())
+
+
 def step_seconds(frames, target: str, method: str) -> float:
     """Median measured seconds of a step a seed; NaN where nothing was measured."""
     if not frames.has("cost"):
@@ -38,7 +47,7 @@ def step_seconds(frames, target: str, method: str) -> float:
 def convergence(frames) -> Figure:
     """Sliced Wasserstein-2 distance to the target while training: above by steps, below by seconds of CPU time (steps times the
     median measured time of a step, a seed's share of eight side by side). Geometric mean and 95 % t interval over seeds of the
-    logarithm; a line that ends in a cross has seeds that diverged. Dotted: the floor, the distance of two equal samples of the
+    logarithm (over fewer than five seeds their range); a line that ends in a cross has seeds that diverged. Dotted: the floor, the distance of two equal samples of the
     target.
 
     Alt: Two rows of five panels, one for each target, with falling curves of five methods on logarithmic axes.
@@ -61,7 +70,7 @@ def convergence(frames) -> Figure:
         for ax in (above, below):
             if len(floor):
                 ax.axhline(floor.mean(), color=GREY, linestyle=":", linewidth=1, label="floor")
-            ax.set(yscale="log")
+            log_axis(ax)
         above.set(title=TITLES[target], xlabel="steps")
         below.set(xlabel="CPU seconds a seed")
         if not frames.has("cost"):
@@ -102,17 +111,18 @@ def final_distances(frames) -> Figure:
                 )
         floor = frames.select(experiment, "floor", target=target)["value"]
         ax.axhline(floor.mean(), color=GREY, linestyle=":", linewidth=1)
-        ax.set(yscale="log", title=TITLES[target])
+        ax.set(title=TITLES[target])
+        log_axis(ax)
         ax.set_xticks(range(len(present)), [theme.label(m) for m in present], rotation=60, ha="right")
     axes[0, 0].set_ylabel("sliced W2 at the last step")
     return figure
 
 
-def ratios(frames) -> pd.DataFrame:
+def ratios(frames, experiment: str = "variance") -> pd.DataFrame:
     """KPG's gradient variance over amortised SVGD's, a row for each target, step and seed, with sigma / h."""
     keys = ["target", "step", "seed"]
-    kpg, asvgd = (frames.select("variance", "gradient_variance", m).set_index(keys)["value"] for m in ("kpg", "asvgd"))
-    scale = frames.select("variance", "scale_over_bandwidth", "kpg").set_index(keys)["value"]
+    kpg, asvgd = (frames.select(experiment, "gradient_variance", m).set_index(keys)["value"] for m in ("kpg", "asvgd"))
+    scale = frames.select(experiment, "scale_over_bandwidth", "kpg").set_index(keys)["value"]
     table = pd.DataFrame({"value": kpg / asvgd, "scale": scale}).reset_index()
     return table.assign(status=np.where(np.isfinite(table["value"]), "ok", "diverged"))
 
@@ -131,21 +141,25 @@ def closed(sigma: np.ndarray, h: float) -> np.ndarray:
 def variance(frames) -> Figure:
     """Total variance of KPG's gradient over that of amortised SVGD's, on the same points; below the line at 1 KPG's is the smaller.
     Left, along a KPG run: geometric mean and 95 % t interval over seeds. Right, the same against sigma over the bandwidth (one point
-    a seed and step), with closed forms for a Gaussian in one dimension at the optimum: for h = .6, and in the limit of small h, where
+    a seed and step; hollow: along runs with larger step sizes, where sigma falls further), with closed forms for a Gaussian in one dimension at the optimum: for h = .6, and in the limit of small h, where
     the two are equal at sigma = sqrt(2) h. The conditional score has the size 1 / sigma: where sigma is much smaller than h it is
     noisier than the kernel's gradient.
 
     Alt: Left, five curves of ratios over steps around a line at 1. Right, points with a falling closed-form curve.
     """
     table = ratios(frames)
+    late = ratios(frames, "variance_late") if frames.has("variance_late") else None
     figure, axes = theme.grid(1, 2, height=3.6, sharey=True)
     left, right = axes[0]
     targets = [t for t in TARGETS if t in set(table["target"])]
     for target, shade, mark in zip(targets, theme.shades("kpg", len(targets)), MARKS, strict=False):
         rows = table[table["target"] == target]
-        style = {"color": shade, "label": TITLES[target], "marker": mark}
+        style = {"color": shade, "label": TITLES[target], "marker": mark, "linestyle": "-"}
         theme.band(left, rows, method="kpg", log=True, **style)
         right.plot(rows["scale"], rows["value"], linestyle="none", markersize=3, alpha=0.7, color=shade, marker=mark)
+        if late is not None and len(rows := late[late["target"] == target]):
+            dots = {"linestyle": "none", "markersize": 3.5, "color": shade, "marker": mark, "markerfacecolor": "none"}
+            right.plot(rows["scale"], rows["value"], **dots)
     grid = np.geomspace(max(table["scale"].min() / 2, 1e-3), table["scale"].max() * 2, 100)
     right.plot(grid, limit(grid), color=GREY, linewidth=1, label="closed form, h → 0")
     inside = grid[grid * 0.6 < 1]

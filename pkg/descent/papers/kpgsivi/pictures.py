@@ -17,7 +17,7 @@ TRUTH = "#222222"
 
 def samples(frames) -> Figure:
     """What each method has learnt in the plane: 1000 points of the first seed's final q over contours of the target's density (at 2, 10,
-    40 and 90 % of its largest value). One seed; the distances of all are in the figure before.
+    40 and 90 % of its largest value). Where more than a fifth of the points lie outside of the panel, their share is given.
 
     Alt: Three rows of panels, one for each target, a column for each method: dots over contour lines.
     """
