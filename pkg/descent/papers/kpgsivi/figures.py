@@ -26,8 +26,11 @@ def experiment_of(target: str) -> str:
 
 
 def log_axis(ax) -> None:
-    """A logarithmic y axis with few labels."""
+    """A logarithmic y axis, labelled between the powers of ten where there are few of them."""
     ax.set_yscale("log")
+    low, high = ax.get_ylim()
+    if high > 300 * low:
+        return
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_formatter(NullFormatter())
