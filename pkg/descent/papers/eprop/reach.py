@@ -22,7 +22,8 @@ from descent.papers.eprop.matching import matched
 from descent.papers.eprop.network import Seeds, initial, random_feedback, wiring_of
 from descent.papers.eprop.reach_task import REACTION, one_trial_each, reach, reach_task, recorded, trial_numbers
 from descent.papers.eprop.rounds import Test, look_with, measure_with, rounds
-from descent.papers.eprop.similarity import Floor, centred, floor, nuclear, participation_ratio
+from descent.papers.eprop.similarity import Floor, centred, floor, nuclear, participation_ratio, random_halves
+from descent.papers.eprop.start import start_numbers
 from descent.papers.eprop.training import learner
 
 FREE = ("gain", "lr")
@@ -68,7 +69,7 @@ def _trained(
     p, V, S = variants[0].params, len(variants), len(seeds)
     rows = [seed for _ in variants for seed in seeds]
     per_row = lambda setting: torch.tensor([v.params[setting] for v in variants for _ in seeds])  # noqa: E731
-    numbers = start_numbers(context, seeds, p["units"], 3, 2)
+    numbers = start_numbers(context.streams, seeds, p["units"], 3, 2)
     numbers = Seeds(*(x.repeat(V, *(1 for _ in x.shape[1:])).to(context.device) for x in numbers))
     form = {"dale": p["dale"], "density": p["density"]}
     wiring, network = wiring_of(numbers, **form), {"alpha": p["alpha"], "activation": p["activation"]}
@@ -96,19 +97,6 @@ def _trained(
     context.checkpoint.save(f"{name} done", lambda: done, force=True)
     context.checkpoint.save(name, lambda: None, force=True)  # its products are no longer needed
     return done
-
-
-def start_numbers(context: Context, seeds: Sequence[int], units: int, inputs: int, outputs: int) -> Seeds:
-    """The random numbers of the seeds' initial weights, (S, ...) float32 on the host."""
-    normal = lambda purpose, *shape: context.streams.normal(purpose, seeds, shape, dtype=torch.float32)  # noqa: E731
-    uniform = lambda purpose, *shape: torch.stack(  # noqa: E731
-        [torch.rand(shape, generator=context.streams.torch(purpose, seed)) for seed in seeds]
-    )
-    N = units
-    return Seeds(
-        normal("recurrent", N, N), normal("input", N, inputs), uniform("readout", outputs, N),
-        uniform("feedback", outputs, N), uniform("synapses", N, N),
-    )  # fmt: skip
 
 
 def test_of(p: Mapping[str, Any], recordings: Mapping[str, np.ndarray], device: torch.device | str) -> Test:
@@ -176,9 +164,8 @@ def floors(activity: Tensor, p: Mapping[str, Any], recordings, seeds: Sequence[i
     found = []
     for x, seed in zip(activity.double(), seeds, strict=True):
         random = context.streams.numpy("halves", seed)
-        order = np.stack([random.permutation(y.shape[1])[: 2 * half] for _ in range(p["splits"])])
+        halves = random_halves(random, y.shape[1], half, p["splits"])
         chosen = np.stack([random.permutation(x.shape[1])[:half] for _ in range(p["splits"])])
-        halves = torch.as_tensor(order).unflatten(1, (2, half))
         found.append(floor(x, y, halves, torch.as_tensor(chosen), conditions=8))
     return found
 

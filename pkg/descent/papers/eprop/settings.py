@@ -44,6 +44,7 @@ SETTINGS: dict[str, Setting] = {
     "stimulus": Setting("Steps of the stimulus.", int, 17, low=1, high=10_000),
     "delay": Setting("Steps of the delay after the stimulus.", int, 7, low=0, high=10_000),
     "decision": Setting("Steps of the decision.", int, 7, low=1, high=10_000),
+    "target_accuracy": Setting("Accuracy in the decision period that counts as solved.", float, 0.9, low=0, high=1),
     # What is measured
     "target_error": Setting(
         "theta: the normalised error at which networks are compared.", float, 0.15, low=0, high=1, open_low=True
@@ -59,7 +60,5 @@ SETTINGS: dict[str, Setting] = {
     # The scalar toy
     "steps": Setting("T: steps of the scalar network.", int, 5, low=2, high=10_000),
     "wanted": Setting("w*: the weight that solves the scalar task.", float, 0.8, low=-1, high=1),
-    "starts": Setting("Starting weights, evenly spaced inside (0, 1.2).", int, 23, low=1, high=100_000),
-    "toy_lr": Setting("Step size of the scalar toy's gradient descent.", float, 0.1, low=0, high=10, open_low=True),
-    "toy_updates": Setting("Updates of the scalar toy.", int, 4000, low=1, high=10_000_000),
+    "start": Setting("The scalar network's weight at the start.", float, 0.5, low=-10, high=10),
 }  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -86,6 +87,12 @@ class Floor(NamedTuple):
     def normalised_average(self) -> Tensor:
         """(d3 - d1) / (1 - d1), the same for the condition average."""
         return (self.average - self.other_half) / (1 - self.other_half)
+
+
+def random_halves(random: np.random.Generator, units: int, half: int, splits: int) -> Tensor:
+    """(splits, 2, half) two disjoint random sets of units, for each split."""
+    order = np.stack([random.permutation(units)[: 2 * half] for _ in range(splits)])
+    return torch.as_tensor(order).unflatten(1, (2, half))
 
 
 def floor(x: Tensor, y: Tensor, halves: Tensor, chosen: Tensor, *, conditions: int) -> Floor:

@@ -14,7 +14,7 @@ class Batch(NamedTuple):
     """Trials. K runs (or 1, the same trials for all), T steps, B trials."""
 
     x: Tensor  # (K, T, B, I)
-    target: Tensor  # (K, T, B, O), or classes (K, T, B) for a cross-entropy
+    target: Tensor  # (K, T, B, O); for a cross-entropy 1 at the right class
     mask: Tensor  # (K, T, B), 1 where the output counts
 
 
@@ -44,10 +44,9 @@ def squared_error(output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
 def cross_entropy(output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Mean cross-entropy over the steps that count."""
     log_share = torch.log_softmax(output, dim=-1)
-    wanted = torch.nn.functional.one_hot(batch.target, output.shape[-1]).to(output.dtype)
     count = batch.mask.sum((1, 2))
-    loss = -((log_share * wanted).sum(-1) * batch.mask).sum((1, 2)) / count
-    slope = (log_share.exp() - wanted) * (batch.mask / count.reshape(-1, 1, 1))[..., None]
+    loss = -((log_share * batch.target).sum(-1) * batch.mask).sum((1, 2)) / count
+    slope = (log_share.exp() - batch.target) * (batch.mask / count.reshape(-1, 1, 1))[..., None]
     return loss, slope
 
 
