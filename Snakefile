@@ -1,13 +1,13 @@
 # The whole study from one command: snakemake --cores all
-# What runs is decided in config/config.yaml and config/papers/*.yaml; descent.workflow resolves and checks both.
+# What runs is decided in config/config.yaml and config/papers/*.yaml; descent.workflow.study resolves and checks both.
 import sys
 from pathlib import Path
 
 from snakemake.utils import min_version
 
-from descent import warm
-from descent.errors import StudyError
-from descent.workflow import Study, job_files
+from descent.workflow import forks as warm
+from descent.core.errors import StudyError
+from descent.workflow.study import Study, job_files
 
 min_version("9.0")
 

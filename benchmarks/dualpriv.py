@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from descent.core.streams import Streams
 from descent.papers.dualpriv import model
 from descent.papers.dualpriv.cost import problem_of
 from descent.papers.dualpriv.decoder import decode
@@ -38,7 +39,6 @@ from descent.papers.dualpriv.problem import Problem
 from descent.papers.dualpriv.zeroth_order import Noise as ZerothNoise
 from descent.papers.dualpriv.zeroth_order import dpzero
 from descent.privacy.ledger import Ledger
-from descent.streams import Streams
 
 BATCH, RECORDS, SEED = 128, 2048, 500
 FULL, PRUNED = 37, 13

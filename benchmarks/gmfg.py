@@ -21,11 +21,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 
+from descent.core.streams import Streams
 from descent.papers.gmfg import pg
 from descent.papers.gmfg.instances import initial_intercepts, initial_slopes, instance
 from descent.papers.gmfg.policy_gradient import started
 from descent.papers.gmfg.settings import GRAPHON_NAMES
-from descent.streams import Streams
 
 A, B, Ab, Q, R, H, QT, HT = 0.3, 1.0, 0.4, 1.0, 0.5, 0.8, 1.0, 0.8
 TARGET = 20

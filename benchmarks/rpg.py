@@ -137,9 +137,9 @@ def batched(runs: int, updates: int) -> tuple[Iterator[np.ndarray], Callable[[],
     """(theta (runs, 4) after each update, the random numbers of its first run for a loop to repeat it)."""
     import torch
 
+    from descent.core.streams import Streams
     from descent.papers.rpg import CartPole, LinearGaussian, rpg
     from descent.papers.rpg.lockstep import Entry, Noise, one_update
-    from descent.streams import Streams
 
     torch.set_num_threads(1)
     problem, policy = CartPole(horizon=HORIZON), LinearGaussian(4, variance=VARIANCE)

@@ -15,10 +15,10 @@ import time
 
 import torch
 
-from descent.job import Variant
+from descent.core.context import Context
+from descent.core.job import Variant
+from descent.core.streams import Streams
 from descent.papers.ssi.cost import workload
-from descent.run import Context
-from descent.streams import Streams
 
 RIVALS = {  # name: (method, chains, steps of a measurement)
     "reduced, 288 chains": ("sgd", 288, 1000),

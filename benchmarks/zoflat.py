@@ -24,18 +24,18 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
+from descent.core.streams import Streams
 from descent.data import load
-from descent.flatten import Layout
 from descent.papers.zoflat.bilinear import Bilinear, direction
 from descent.papers.zoflat.features import standardiser
+from descent.papers.zoflat.flatten import Layout
+from descent.papers.zoflat.in_place import shift_
 from descent.papers.zoflat.last_layer import Inputs, LastLayer
 from descent.papers.zoflat.lifted import LiftedModel, lift
 from descent.papers.zoflat.losses import LOSSES
 from descent.papers.zoflat.mezo import Direction, buffered
 from descent.papers.zoflat.transformer import layer
 from descent.papers.zoflat.two_point import random_walk, zo
-from descent.streams import Streams
-from descent.zeroth_order import shift_
 
 STREAMS = Streams("zoflat")
 SEEDS = tuple(range(500, 505))

@@ -2,7 +2,7 @@
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from descent.capture import leaves
+from descent.toolbox.capture import leaves
 
 
 class Tape(TorchDispatchMode):

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from descent.errors import ConfigError, StudyError, listed, nearest
+from descent.core.errors import ConfigError, StudyError, listed, nearest
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,7 +67,7 @@ def checkout() -> Path:
 
 
 def _manage(options: argparse.Namespace) -> int:
-    from descent import manage
+    from descent.workflow import manage
 
     root = checkout()
     if options.command == "check":
@@ -121,11 +121,11 @@ def _run(options: argparse.Namespace) -> int:
         reasons = {m.reason for m in plan.missing if (m.paper, m.experiment) == (options.paper, options.experiment)}
         raise ConfigError(f"nothing to run: {'; '.join(sorted(reasons)) or 'no job at this scale'}")
 
-    from descent.devices import refuse_missing_cuda
-    from descent.job import RECORDS
+    from descent.core.job import RECORDS
+    from descent.runner.devices import refuse_missing_cuda
 
     refuse_missing_cuda({job.id: job.device for job in jobs})
-    from descent.run import execute
+    from descent.runner.run import execute
 
     results = options.results or root / "results" / "run" / options.scale
     for id in _needed_first(plan, jobs):
@@ -141,7 +141,7 @@ def _run(options: argparse.Namespace) -> int:
         if len(folders) == 1:
             shutil.copyfile(folders[0] / RECORDS, options.out)
         else:
-            from descent.records import read_records, write_records
+            from descent.core.records import read_records, write_records
 
             write_records(options.out, read_records([folder / RECORDS for folder in folders]))
         print(options.out)
@@ -158,7 +158,7 @@ def _changed(job, assignments: Sequence[str], plan):
     import yaml
 
     from descent.config.plan import room_of
-    from descent.settings import faults
+    from descent.core.settings import faults
 
     changes = {}
     for text in assignments:

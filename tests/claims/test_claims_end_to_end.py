@@ -10,7 +10,7 @@ from making import curve, frames, rows
 from descent.claims import cell, checks_frame, parse_claims, reference_faults, verdicts_frame
 from descent.claims.judge import judge
 from descent.claims.results import CHECK_COLUMNS, VERDICT_COLUMNS
-from descent.errors import ConfigError
+from descent.core.errors import ConfigError
 
 CLAIMS = yaml.safe_load("""
 c1:

@@ -9,7 +9,7 @@ import yaml
 from making import claim, operand
 
 from descent.claims import kinds, model, parse_claims
-from descent.errors import ConfigError
+from descent.core.errors import ConfigError
 
 WHERE = "config/papers/demo.yaml"
 

@@ -12,7 +12,7 @@ from descent.claims.faults import Faults
 from descent.claims.parse_values import read_operand
 from descent.claims.select import MissingCell, Records
 from descent.claims.table import CENSORED, DIVERGED, OK, UNDEFINED
-from descent.errors import ConfigError
+from descent.core.errors import ConfigError
 
 STEPS = [0, 10, 20, 30, 40]
 VALUES = [8.0, 4.0, 2.0, 1.0, 0.5]

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import yaml
 
+from descent.core.errors import DataError
 from descent.data import fetch
 from descent.data.formats import npz_bytes
-from descent.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
 # By this way, since `descent.data.cards` is also the name of a function of the package.

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import yaml
 
+from descent.core.errors import DataError
 from descent.data import build, cards, fetch, load
 from descent.data.__main__ import main
 from descent.data.adult import in_a5a, platt_features
 from descent.data.formats import order_free_sha256, svmlight_lines
 from descent.data.store import blob
-from descent.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from descent.core.errors import DataError
 from descent.data import Card, cards, load, loaders, minilm_folder, present, present_all, stand_in
 from descent.data.cards import ArrayRecord
 from descent.data.docs import markdown
@@ -30,7 +31,6 @@ from descent.data.formats import (
     svmlight,
     svmlight_lines,
 )
-from descent.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
 

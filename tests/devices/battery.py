@@ -13,13 +13,14 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from descent import iterate
 from descent.config.plan import make_plan, room_of
 from descent.config.read import read_study, registered
-from descent.declare import MethodCard
-from descent.job import Job, Variant
-from descent.records import Records
-from descent.run import Need, perform
+from descent.core import iterate
+from descent.core.context import Need
+from descent.core.declare import MethodCard
+from descent.core.job import Job, Variant
+from descent.core.records import Records
+from descent.runner.run import perform
 from support import ROOT
 
 from .simulated import Accelerator
@@ -87,7 +88,7 @@ class Needs:
         self.results = results
 
     def of(self, case: Case) -> dict[str, Need]:
-        from descent.run import read_need
+        from descent.runner.run import read_need
 
         for ids in case.job.needs.values():
             for id in ids:
@@ -95,7 +96,7 @@ class Needs:
         return {name: read_need(self.results, ids) for name, ids in case.job.needs.items()}
 
     def _run(self, plan, id: str) -> None:
-        from descent.run import execute
+        from descent.runner.run import execute
 
         if not (self.results / id / "records.parquet").exists():
             job = plan.jobs[id]

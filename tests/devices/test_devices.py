@@ -8,8 +8,16 @@ import time
 import pytest
 import torch
 
-from descent.devices import choose, claim_gpu, count_gpus, device_for, machine_gpus, refuse_missing_cuda, visible_gpus
-from descent.errors import SettingError
+from descent.core.errors import SettingError
+from descent.runner.devices import (
+    choose,
+    claim_gpu,
+    count_gpus,
+    device_for,
+    machine_gpus,
+    refuse_missing_cuda,
+    visible_gpus,
+)
 
 CARDS = ["GPU-aaaa-1", "GPU-bbbb-2"]
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
@@ -61,7 +69,7 @@ def test_cuda_is_chosen_where_there_is_some(monkeypatch):
 
 
 def test_the_module_does_not_import_torch():
-    code = "import sys, descent.devices; sys.exit('torch' in sys.modules)"
+    code = "import sys, descent.runner.devices; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
@@ -132,7 +140,7 @@ def test_cuda_on_a_machine_without_gpu_is_refused_before_anything_runs(machine):
 JOB = """
 import os, sys, time
 from pathlib import Path
-from descent.devices import claim_gpu
+from descent.runner.devices import claim_gpu
 locks, log, seconds = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
 def note(what):
     with log.open("a") as file:

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis.strategies import floats, integers, sampled_from
 from scipy import integrate, stats
 
-from descent.errors import SettingError
+from descent.core.errors import SettingError
 from descent.privacy import (
     INTEGER_ORDERS,
     OPACUS_ORDERS,

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from descent.errors import SettingError
+from descent.core.errors import SettingError
 from descent.privacy import Ledger, noise_multiplier
 
 RUN = {"budget": 3.0, "delta": 1e-5, "records": 6000, "batch": 128, "steps": 100, "clip_norm": 1.0}

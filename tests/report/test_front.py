@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from html_check import Page
 
-from descent.errors import DataError
+from descent.core.errors import DataError
 from descent.report import front
 from descent.report.front import matching, write_front
 

@@ -10,7 +10,7 @@ from hill.make import ACCURACY, plan_of, write_results
 from html_check import Page
 
 from descent.config.model import PaperConfig
-from descent.errors import DataError
+from descent.core.errors import DataError
 from descent.report.html import arxiv, asked, prose
 from descent.report.page import write_page
 from descent.report.runs import runs_of

@@ -9,7 +9,7 @@ import pytest
 from hill.room import ROOM
 from scipy import stats
 
-from descent.declare import MethodCard, Room
+from descent.core.declare import MethodCard, Room
 from descent.report import theme, words
 
 matplotlib.use("agg")

@@ -1,7 +1,7 @@
 """Fetch the embedded datasets."""
 
 from descent.data import fetch
-from descent.script import logged
+from descent.workflow.script import logged
 
 with logged(snakemake):
     fetch(embedded=True, imports=False)

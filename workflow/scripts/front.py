@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from descent.script import logged, study
+from descent.workflow.script import logged, study
 
 with logged(snakemake):
     from descent.report.front import read_judged, titles, write_front

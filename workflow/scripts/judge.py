@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from descent.script import logged, results
+from descent.workflow.script import logged, results
 
 with logged(snakemake):
     from descent.report.judged import judge_paper

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from descent.files import write_json
-from descent.script import logged, study
+from descent.core.files import write_json
+from descent.workflow.script import logged, study
 
 with logged(snakemake):
-    from descent.track import mirror, store
+    from descent.tracking.mirror import mirror, store
 
     whole = study(snakemake)
     summary = mirror(

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from descent.warm import call
+from descent.workflow.forks import call
 
 call(
-    "descent.script:train",
+    "descent.workflow.script:train",
     rule=snakemake.rule,
     wildcards=dict(snakemake.wildcards.items()),
     log=snakemake.log[0],

@@ -5,7 +5,7 @@ privacy bounds that a training job may call. The parts, in the order in which a 
 select (records -> numbers) -> evidence (statistic of each unit) -> estimators -> families -> predicates -> rules.
 """
 
-from descent.lazy import exports
+from descent.core.public import exports
 
 __getattr__, __dir__, __all__ = exports(
     __name__,

@@ -17,7 +17,7 @@ from descent.claims.functional import percentiles
 from descent.claims.kinds import MIN_BOOTSTRAP
 from descent.claims.rank_tests import OPPOSITE
 from descent.claims.table import Sample, Table
-from descent.errors import ConfigError
+from descent.core.errors import ConfigError
 
 RIDGE = 1e-6  # holds the logistic fit finite when the outcomes are separated; moves the 50 % point by less than 1e-5
 FLAT = 1e-9  # a slope, in standard deviations of the settings, that is none

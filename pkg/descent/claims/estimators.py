@@ -21,7 +21,7 @@ from descent.claims.evidence import statistic
 from descent.claims.kinds import KINDS, MIN_BOOTSTRAP, two_samples
 from descent.claims.model import Instance
 from descent.claims.table import CENSORED, OK, UNDEFINED, Sample, Table
-from descent.errors import ConfigError
+from descent.core.errors import ConfigError
 
 
 def estimate(

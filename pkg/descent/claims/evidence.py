@@ -10,7 +10,7 @@ from descent.claims.expression import Expression, ExpressionError
 from descent.claims.model import Instance
 from descent.claims.select import MissingCell, Records, substituted
 from descent.claims.table import ABSENT, OK, Cells, Table
-from descent.errors import ConfigError
+from descent.core.errors import ConfigError
 
 
 def operands(instance: Instance, records: Records, path: str) -> dict[str, Table]:

@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 
 from descent.claims.table import CENSORED, OK, UNDEFINED, Cells
-from descent.errors import listed, nearest
+from descent.core.errors import listed, nearest
 
 ELEMENTWISE: dict[str, Callable] = {
     "log": np.log, "log2": np.log2, "log10": np.log10, "exp": np.exp, "sqrt": np.sqrt, "abs": np.abs,

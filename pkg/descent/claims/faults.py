@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from descent.errors import listed, nearest
+from descent.core.errors import listed, nearest
 
 
 class Faults:

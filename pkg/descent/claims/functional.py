@@ -20,7 +20,7 @@ from descent.claims.kinds import MIN_BOOTSTRAP
 from descent.claims.model import Instance
 from descent.claims.select import MissingCell
 from descent.claims.table import OK, Cells, Sample, Table
-from descent.errors import ConfigError, nearest
+from descent.core.errors import ConfigError, nearest
 
 CHUNK = 4_000_000  # numbers that a resampling holds at once
 ORDER_ONLY = ("median", "max", "min")  # aggregates that a censored unit does not spoil

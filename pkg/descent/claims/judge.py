@@ -23,7 +23,7 @@ from descent.claims.predicates import Decision, decide, threshold
 from descent.claims.results import CheckResult, ClaimResult
 from descent.claims.select import MissingCell, Records
 from descent.claims.table import Table
-from descent.errors import ConfigError
+from descent.core.errors import ConfigError
 
 SMOKE = "smoke"
 _WORDS = {True: "holds", False: "fails", None: "undecided"}

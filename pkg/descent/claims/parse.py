@@ -14,7 +14,7 @@ from descent.claims.model import ORIGINS, TAGS, VERDICT_RULES, Check, Claim, Fam
 from descent.claims.parse_decisions import read_estimator, read_predicate, spelled
 from descent.claims.parse_rules import read_rule
 from descent.claims.parse_values import read_operand, read_scalar_map, read_substitute
-from descent.errors import ConfigError, listed, nearest
+from descent.core.errors import ConfigError, listed, nearest
 
 CLAIM_KEYS = (
     "statement", "tag", "source", "origin", "headline", "paper_value", "figure", "note", "scales", "elsewhere",

@@ -9,7 +9,7 @@ from descent.claims.expression import Expression, ExpressionError
 from descent.claims.faults import Faults
 from descent.claims.kinds import CONDITIONS, KINDS, ON, ON_INTERVAL_ONLY, ON_VECTOR, Option, gives
 from descent.claims.model import Condition, Estimator, Predicate
-from descent.errors import listed, nearest
+from descent.core.errors import listed, nearest
 
 PREDICATE_OPTIONS = ("on", "share", "slack", "is")
 _UNIT_WORDS = ("below", "above", "at_most", "at_least", "inside", "near", "equals")

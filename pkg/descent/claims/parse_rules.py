@@ -7,7 +7,7 @@ from typing import Any
 
 from descent.claims.faults import Faults
 from descent.claims.model import Check, Rule
-from descent.errors import listed, nearest
+from descent.core.errors import listed, nearest
 
 ATOMS = ("fails", "holds")
 LISTS = ("all", "any")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from descent.claims.model import Claim, Instance, Operand
-from descent.errors import nearest
+from descent.core.errors import nearest
 
 BUILT_IN = ("seed", "step", "method")
 

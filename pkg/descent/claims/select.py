@@ -17,7 +17,7 @@ from descent.claims.expression import Expression, ExpressionError
 from descent.claims.model import Operand
 from descent.claims.reading import Number, Series, read, smoothed
 from descent.claims.table import ABSENT, CENSORED, OK, RANKS, UNDEFINED, Cells, Table
-from descent.errors import ConfigError, nearest
+from descent.core.errors import ConfigError, nearest
 
 FIXED = ("paper", "experiment", "method", "seed", "step", "metric", "value", "status")
 Cell = tuple[str, tuple[tuple[str, Any], ...]]

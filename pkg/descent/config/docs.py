@@ -13,7 +13,7 @@ from descent.claims.kinds import CONDITIONS, KINDS
 from descent.config import model
 from descent.config.plan import room_of
 from descent.config.read import read_paper, registered
-from descent.settings import REQUIRED
+from descent.core.settings import REQUIRED
 
 SECTIONS = (
     (model.StudyConfig, "config/config.yaml, or `--config key=value`"),

@@ -11,15 +11,15 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from descent import declare, settings
 from descent.claims.model import parse_claims
 from descent.claims.references import reference_faults
 from descent.config.model import SCALES, ExperimentConfig, PaperConfig, ScaleConfig, StudyConfig
 from descent.config.read import read_paper, registered
+from descent.core import declare, settings
+from descent.core.errors import ConfigError, DataError, listed, nearest
+from descent.core.job import Job, Variant
 from descent.data.cards import stand_in
 from descent.data.presence import present
-from descent.errors import ConfigError, DataError, listed, nearest
-from descent.job import Job, Variant
 
 FIRST_SEED = {"verdict": 1000, "dev": 500, "tuning": 200}
 MEASURED = ("step_cpu_seconds", "step_wall_seconds")  # what every `bench` job records
@@ -193,7 +193,7 @@ class _Planner:
                 "all",
                 self.study.scale,
                 "select",
-                "descent.select",
+                "descent.runner.tuning",
                 axes,
                 (),
                 "cpu",
@@ -285,7 +285,7 @@ class _Planner:
         seeds = tuple(range(FIRST_SEED[kind], FIRST_SEED[kind] + reserved["seeds"]))
         tuned = dict(reserved["tuned"])
         for group in [(seed,) for seed in seeds] if one_each else [seeds]:
-            yield Variant(method, setting, params, group, tuned)
+            yield Variant(method, setting, params, group, tuned, tuple(self.room.methods[method].settings))
 
     def _job(self, name, experiment, axes, block, members) -> None:
         variants = [variant for variant, _ in members]

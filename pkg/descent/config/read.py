@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import yaml
 
 from descent.config.model import PaperConfig, StudyConfig
-from descent.errors import ConfigError, listed, nearest
+from descent.core.errors import ConfigError, listed, nearest
 
 T = TypeVar("T")
 

@@ -5,9 +5,9 @@
 `python -m descent.data fetch|status|build|cards`. Loading needs numpy and yaml alone.
 """
 
+from descent.core.public import exports
 from descent.data.cards import Card, card, cards, stand_in
 from descent.data.loaders import Dataset, load, minilm_folder
-from descent.lazy import exports
 
 # Found on first use, and so no part of the source that a training job's hash covers.
 __getattr__, *_ = exports(

@@ -9,9 +9,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from descent.core.errors import DataError, StudyError
 from descent.data.cards import card, cards
 from descent.data.places import find_root
-from descent.errors import DataError, StudyError
 
 PAGE = "docs/data.md"
 
@@ -127,8 +127,8 @@ def _build(options: argparse.Namespace) -> int:
 
 def _cards(options: argparse.Namespace) -> int:
     """Print the page of the datasets, or write it (docs/data.md is made this way)."""
+    from descent.core.files import write_text
     from descent.data.docs import markdown
-    from descent.files import write_text
 
     root = find_root(options.root)
     text = markdown(root)

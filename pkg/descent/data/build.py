@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from descent.core.errors import DataError
+from descent.core.files import write_atomically
 from descent.data import generated
 from descent.data.adult import a5a_lines
 from descent.data.cards import cards
 from descent.data.formats import npz_bytes, order_free_sha256, rows_from, svmlight
 from descent.data.packages import from_debian, from_sdist, from_wheel
-from descent.errors import DataError
-from descent.files import write_atomically
 
 Files = dict[str, bytes]
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import yaml
 
-from descent.errors import DataError, listed, nearest
+from descent.core.errors import DataError, listed, nearest
 
 CARDS = Path(__file__).with_name("cards.yaml")
 

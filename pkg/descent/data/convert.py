@@ -12,9 +12,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from descent.core.errors import DataError
 from descent.data.cards import Card
 from descent.data.formats import Rows, npz_bytes, order_free_sha256, read_svmlight, rows_from, svmlight, svmlight_lines
-from descent.errors import DataError
 
 
 def convert(card: Card, raw: Mapping[str, bytes]) -> bytes:

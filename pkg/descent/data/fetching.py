@@ -20,12 +20,12 @@ from typing import Literal, NamedTuple
 
 import yaml
 
+from descent.core.errors import DataError
+from descent.core.files import write_atomically
 from descent.data.cards import Card, FileRecord, card, cards
 from descent.data.convert import convert
 from descent.data.places import IMPORTS, TRACKED, Import, find_root, path_of, read_import
 from descent.data.store import blob, cache_folder, clear_damaged_cache, pull, run_dvc, store_faults
-from descent.errors import DataError
-from descent.files import write_atomically
 
 TIMEOUT = 10.0  # seconds
 SLOWEST = 256 * 1024  # bytes a second: a download slower than this is given up

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from descent.core.errors import DataError
 from descent.data.cards import Card, FileRecord, card
 from descent.data.formats import read_cifar, read_idx, read_npz, read_safetensors, read_svmlight
 from descent.data.places import find_root, path_of
-from descent.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-from descent.errors import DataError
+from descent.core.errors import DataError
 
 # What each dataset is built from. No index is named here: pip and apt-get ask those that they are set up for.
 PINNED = {

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import yaml
 
+from descent.core.errors import DataError
 from descent.data.cards import Card, FileRecord
-from descent.errors import DataError
 
 IMPORTS = "imports"
 TRACKED = "data.dvc"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
+from descent.core.errors import DataError
 from descent.data.cards import Card, FileRecord, card, cards
 from descent.data.places import IMPORTS, TRACKED, find_root, path_of, read_import
-from descent.errors import DataError
 
 
 class Presence(NamedTuple):

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import yaml
 
+from descent.core.errors import DataError
 from descent.data.places import TRACKED
-from descent.errors import DataError
 
 PULL_SECONDS = 600  # a copy within one disk takes seconds: this only ends a hang
 

@@ -7,7 +7,7 @@ Throughout, a record is added or removed (not replaced), sampling is Poisson wit
 deviation sigma * C (`noise_multiplier` times the clip norm) on the SUM of clipped gradients.
 """
 
-from descent.lazy import exports
+from descent.core.public import exports
 
 __getattr__, __dir__, __all__ = exports(
     __name__,

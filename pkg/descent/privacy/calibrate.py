@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from descent.errors import SettingError
+from descent.core.errors import SettingError
+from descent.core.settings import Setting, check
 from descent.privacy.gaussian import gaussian_epsilon
 from descent.privacy.prv import prv_epsilon
 from descent.privacy.renyi import INTEGER_ORDERS, OPACUS_ORDERS, rdp, rdp_epsilon
-from descent.settings import Setting, check
 
 SETTINGS = {
     "rate": Setting("Probability q with which a record enters a batch.", low=0, high=1),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from descent.errors import SettingError
+from descent.core.errors import SettingError
 from descent.privacy.calibrate import ACCOUNTANTS, epsilon, noise_multiplier
 
 

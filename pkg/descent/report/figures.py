@@ -18,10 +18,11 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from descent.files import write_atomically, write_json
-from descent.records import AFTER, BEFORE
+from descent.core.files import write_atomically, write_json
+from descent.core.records import AFTER, BEFORE
 from descent.report import theme
-from descent.results import Results
+from descent.report.theme import Frames
+from descent.results.stored import Results
 
 FIGURES = "figures.json"
 THUMBNAIL_WIDTH = 320  # pixels
@@ -32,7 +33,7 @@ class NotRun(Exception):
     """A figure asked for an experiment of which nothing was run; str() is the reason."""
 
 
-class Frames:
+class ResultFrames:
     """What a figure function may read: `Results`, with empty experiments turned into a reason.
 
     Everything of `Results` is here (`scale`, `room`, `config`, `arrays`, `chosen`, `missing`); in addition:
@@ -99,7 +100,7 @@ def draw(results: Results, folder: Path) -> list[dict[str, Any]]:
     """
     mpl.use("agg")
     folder.mkdir(parents=True, exist_ok=True)
-    frames = Frames(results)
+    frames = ResultFrames(results)
     described = []
     with theme.apply(results.room):
         for name, function in figures_of(results).items():

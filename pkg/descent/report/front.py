@@ -13,8 +13,8 @@ import pandas as pd
 from descent.claims.results import CHECK_COLUMNS, VERDICT_COLUMNS, rounded
 from descent.config.model import StudyConfig
 from descent.config.read import read_paper, registered
-from descent.errors import DataError
-from descent.files import write_text
+from descent.core.errors import DataError
+from descent.core.files import write_text
 from descent.report.figures import FIGURES
 from descent.report.html import data_png, render
 from descent.report.judged import COST_FILE, VERDICTS_FILE, label

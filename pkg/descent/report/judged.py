@@ -15,8 +15,8 @@ from descent.claims.judge import judge
 from descent.claims.results import ClaimResult
 from descent.claims.select import cell
 from descent.config.model import StudyConfig
-from descent.files import write_json, write_text
-from descent.results import Results
+from descent.core.files import write_json, write_text
+from descent.results.stored import Results
 
 VERDICTS_FILE, COST_FILE = "verdicts.json", "cost.csv"
 COST_COLUMNS = (

@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import escape
 
-from descent.files import write_text
+from descent.core.files import write_text
 from descent.report.html import FOLDER, slug
 from descent.report.words import VERDICTS
 

@@ -14,8 +14,8 @@ from typing import Any
 from matplotlib.markers import MarkerStyle
 
 from descent.config.model import ExperimentConfig
-from descent.errors import DataError
-from descent.files import write_text
+from descent.core.errors import DataError
+from descent.core.files import write_text
 from descent.report import theme
 from descent.report.figures import FIGURES
 from descent.report.front import matching
@@ -31,7 +31,7 @@ from descent.report.tables import (
     spans,
     step_costs,
 )
-from descent.results import Results
+from descent.results.stored import Results
 
 FOLDED = 40  # rows: a longer table starts closed
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from descent.job import Job, Variant
+from descent.core.job import Job, Variant
 from descent.report.judged import label
-from descent.results import Results
+from descent.results.stored import Results
 
 MOST_RUNS = 40
 SUMMARY = "verdicts"

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from descent.job import Variant
-from descent.records import STATUSES
+from descent.core.job import Variant
+from descent.core.records import STATUSES
 from descent.report.figures import axes_of
 from descent.report.runs import resolved
 from descent.report.words import number, plain
-from descent.results import Results
+from descent.results.stored import Results
 
 MOST_COLUMNS = 6
 

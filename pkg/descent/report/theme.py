@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import matplotlib as mpl
 import numpy as np
@@ -22,7 +22,8 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from scipy import stats
 
-from descent.declare import Room
+from descent.core.declare import Room
+from descent.core.job import Job
 
 # At least 20 apart (CIELAB) in pairs, as seen with normal vision, deuteranopia, protanopia and tritanopia; contrast on
 # white above 2.6. Found by search; tests/report/test_theme.py measures it again.
@@ -46,6 +47,41 @@ DASHES: Mapping[str, tuple[Any, ...]] = {
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p", "h", "*")
 DPI = 160
 FEWEST = 5  # seeds that a band of an interval needs: over two it is twelve standard errors wide
+
+
+class Frames(Protocol):
+    """What a figure function is given to read: the paper's results at one scale."""
+
+    scale: str
+    room: Room
+
+    def has(self, experiment: str) -> bool:
+        """Whether anything of the experiment was run."""
+        ...
+
+    def records(self, experiment: str) -> pd.DataFrame:
+        """All records of an experiment; ends the figure in a panel that says why when nothing of it was run."""
+        ...
+
+    def select(self, experiment: str, metric: str, method: str | None = None, **axes: Any) -> pd.DataFrame:
+        """The rows of one metric, of one method and of these axis values; empty where that was not run."""
+        ...
+
+    def why(self, experiment: str, method: str | None = None, **axes: Any) -> str:
+        """The reason why a configuration was not run."""
+        ...
+
+    def arrays(self, experiment: str) -> dict[str, np.ndarray]:
+        """The named arrays of all jobs of an experiment."""
+        ...
+
+    def chosen(self, experiment: str) -> list[dict[str, Any]]:
+        """What a `select` experiment chose, with its seeds and its grid."""
+        ...
+
+    def jobs(self, experiment: str | None = None) -> list[Job]:
+        """The jobs of this run, measured time left out."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from descent.iterate import tree_map
+from descent.core.streams import Streams
+from descent.core.tree import tree_map
 from descent.papers.dualpriv.decoder import Shape
 from descent.papers.dualpriv.lora import initial, layout
 from descent.papers.dualpriv.model import Sizes, freeze, initial_parameters, rotation
 from descent.papers.dualpriv.problem import Features, Problem, features
 from descent.privacy import Ledger
-from descent.streams import Streams
 
 STREAMS = Streams("dualpriv")
 

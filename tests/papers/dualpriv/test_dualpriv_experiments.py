@@ -9,10 +9,12 @@ import pytest
 import torch
 from dualpriv_world import ledger
 
-from descent.checkpoint import FileCheckpoint
 from descent.config.model import StudyConfig
 from descent.config.plan import make_plan
-from descent.errors import SettingError
+from descent.core.checkpoint import FileCheckpoint
+from descent.core.context import Need
+from descent.core.errors import SettingError
+from descent.core.streams import Streams
 from descent.papers.dualpriv import cost, footprint
 from descent.papers.dualpriv.auditing import attacked_records
 from descent.papers.dualpriv.cost import bench
@@ -23,8 +25,7 @@ from descent.papers.dualpriv.room import ROOM
 from descent.papers.dualpriv.training import Run, fusion_std, open_ledger
 from descent.papers.dualpriv.world import World
 from descent.privacy import noise_multiplier
-from descent.run import Need, perform
-from descent.streams import Streams
+from descent.runner.run import perform
 
 ROOT = Path(__file__).parents[3]
 

@@ -11,7 +11,7 @@ from hypothesis.strategies import floats, integers
 from test_dualpriv_lora import loss_alone
 from torch.testing import assert_close
 
-from descent.errors import SettingError
+from descent.core.errors import SettingError
 from descent.papers.dualpriv import first_order
 from descent.papers.dualpriv.first_order import PHASES, Noise, batch_sum, clipped_sum, dpsgd
 from descent.papers.dualpriv.problem import sample_gradients, sample_losses

@@ -7,11 +7,11 @@ import torch
 from dualpriv_world import STREAMS, ledger, make_problem, one, some_theta
 from torch.testing import assert_close
 
-from descent.capture import captured
 from descent.papers.dualpriv import first_order, zeroth_order
 from descent.papers.dualpriv.first_order import dpsgd
 from descent.papers.dualpriv.sampling import graph_width, poisson_batches
 from descent.papers.dualpriv.zeroth_order import dpzero
+from descent.toolbox.capture import captured
 from tape import Tape
 
 SEEDS = (500, 501)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from dualpriv_world import STREAMS, ledger
 
-from descent.checkpoint import NoCheckpoint
-from descent.errors import DataError
-from descent.job import Job, Variant
+from descent.core.checkpoint import NoCheckpoint
+from descent.core.errors import DataError
+from descent.core.job import Job, Variant
 from descent.papers.dualpriv.checkpoint_accuracy import Noise, State, Task, gradient, logits_of, private_step, run
 from descent.papers.dualpriv.llava import embedded, encode, load_checkpoint, science_qa, visual_tokens
 from descent.papers.dualpriv.lora import layout

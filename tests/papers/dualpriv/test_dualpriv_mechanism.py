@@ -7,7 +7,7 @@ import pytest
 import torch
 from dualpriv_world import STREAMS, STUDY
 
-from descent.job import Variant
+from descent.core.job import Variant
 from descent.papers.dualpriv.blocks import block_map
 from descent.papers.dualpriv.lora import layout
 from descent.papers.dualpriv.mechanism import _one_runs, audited_update, canaries, mask_game

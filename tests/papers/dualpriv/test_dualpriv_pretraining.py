@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from descent.core.streams import Streams
 from descent.papers.dualpriv import pretraining
 from descent.papers.dualpriv.model import Sizes, initial_parameters, parameter_shapes
 from descent.papers.dualpriv.pretraining import Batch, Scenes, batches, flat, loss, named, one_cycle, start
 from descent.papers.dualpriv.scenes import draw_scenes
-from descent.streams import Streams
 
 SIZES = Sizes(width=16, heads=2)
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis.strategies import integers
 from torch.testing import assert_close
 
-from descent.errors import SettingError
+from descent.core.errors import SettingError
 from descent.papers.dualpriv.tokens import choose, digit_recall, fuse, prune
 
 

@@ -8,7 +8,7 @@ from dualpriv_world import STREAMS, ledger, make_problem, one, some_theta
 from test_dualpriv_lora import loss_alone
 from torch.testing import assert_close
 
-from descent.errors import SettingError
+from descent.core.errors import SettingError
 from descent.papers.dualpriv import zeroth_order
 from descent.papers.dualpriv.zeroth_order import Noise, State, dpzero, private_slope
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from descent import iterate
 from descent.config.plan import make_plan
 from descent.config.read import read_study
-from descent.run import perform
+from descent.core import iterate
+from descent.runner.run import perform
 from devices.simulated import DEVICE, Accelerator
 
 ROOT = Path(__file__).resolve().parents[3]

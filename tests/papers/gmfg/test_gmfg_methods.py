@@ -6,7 +6,8 @@ import torch
 from gmfg_reference import Reference, matrix_game
 from gmfg_worlds import World, tensor
 
-from descent.errors import SettingError
+from descent.core.errors import SettingError
+from descent.core.streams import Streams
 from descent.papers.gmfg import (
     Game,
     damped,
@@ -31,7 +32,6 @@ from descent.papers.gmfg.instances import (
 )
 from descent.papers.gmfg.intercept import affine_gradient
 from descent.papers.gmfg.policy_gradient import Policy, started
-from descent.streams import Streams
 
 METHODS = {
     "pg": pg,

@@ -5,8 +5,8 @@ import torch
 from gmfg_reference import matrix_game
 from gmfg_worlds import World
 
-from descent.capture import captured
-from descent.errors import SettingError
+from descent.core.errors import SettingError
+from descent.core.streams import Streams
 from descent.papers.gmfg import Game, kernel, nash, players_on, population
 from descent.papers.gmfg.instances import default_means, players_norm, slope_norm
 from descent.papers.gmfg.intercept import adjoint_gradient
@@ -19,7 +19,7 @@ from descent.papers.gmfg.model_free import (
     world,
 )
 from descent.papers.gmfg.slope import covariance, plain_gradient
-from descent.streams import Streams
+from descent.toolbox.capture import captured
 from tape import Tape
 
 SEEDS = (500, 501, 502)

@@ -9,7 +9,7 @@ import pytest
 from descent.config.plan import make_plan
 from descent.config.read import read_study
 from descent.papers.gmfg.outer import first_below
-from descent.run import execute, perform
+from descent.runner.run import execute, perform
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -34,11 +34,11 @@ def test_the_first_index_below_and_why_there_is_none():
 def test_every_figure_is_drawn(smoke):
     from descent.papers.gmfg.figures import FIGURES
     from descent.report import theme
-    from descent.report.figures import Frames
-    from descent.results import Results
+    from descent.report.figures import ResultFrames
+    from descent.results.stored import Results
 
     plan, folder = smoke
-    frames = Frames(Results(plan, "gmfg", folder))
+    frames = ResultFrames(Results(plan, "gmfg", folder))
     with theme.apply(frames.room):
         figures = {name: draw(frames) for name, draw in FIGURES.items()}
     for name, figure in figures.items():

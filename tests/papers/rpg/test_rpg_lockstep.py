@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from descent.checkpoint import FileCheckpoint
-from descent.errors import SettingError
-from descent.job import Job, Variant
+from descent.core.checkpoint import FileCheckpoint
+from descent.core.context import Context
+from descent.core.errors import SettingError
+from descent.core.job import Job, Variant
+from descent.core.streams import Streams
 from descent.papers.rpg import LQR, CartPole, LinearGaussian, ascend, gpomdp, page, rpg
 from descent.papers.rpg.control import METHODS, policy_of, problem_of
 from descent.papers.rpg.lockstep import Entry
 from descent.papers.rpg.method import Draw
 from descent.papers.rpg.room import ROOM
-from descent.run import Context, perform
-from descent.streams import Streams
+from descent.runner.run import perform
 
 F64 = {"dtype": torch.float64}
 PROBLEM = dict(environment="cartpole", horizon=40, discount=1.0, variance=0.3, policy="linear", hidden=32, block=4)

@@ -5,10 +5,11 @@ import pytest
 import rpg_slow as slow
 import torch
 
-from descent.job import Job, Variant
+from descent.core.context import Context
+from descent.core.job import Job, Variant
+from descent.core.streams import Streams
 from descent.papers.rpg.lqr_error import TARGET, Sample
-from descent.run import Context, perform
-from descent.streams import Streams
+from descent.runner.run import perform
 
 SHARED = dict(batch=5, horizon=20, discount=1.0, variance=0.25, replications=40, confidence=0.2)
 CONTEXT = Context(torch.device("cpu"), Streams("rpg"), {})

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis.strategies import floats, integers
 from torch.testing import assert_close
 
-from descent.errors import SettingError
+from descent.core.errors import SettingError
 from descent.papers.rpg import (
     LQR,
     CartPole,

@@ -10,15 +10,15 @@ import torch
 from torch.testing import assert_close
 
 import descent.papers.rpg.physics as physics
-from descent.errors import SettingError
-from descent.job import Job, Variant
+from descent.core.errors import SettingError
+from descent.core.job import Job, Variant
+from descent.core.streams import Streams
 from descent.papers.rpg import CartPole, Gymnasium, LinearGaussian, NetworkGaussian
 from descent.papers.rpg.control import METHODS
 from descent.papers.rpg.linear import reward_to_go
 from descent.papers.rpg.network import Past
 from descent.papers.rpg.problem import Trajectories
-from descent.run import perform
-from descent.streams import Streams
+from descent.runner.run import perform
 
 F64 = {"dtype": torch.float64}
 
@@ -173,7 +173,7 @@ def test_every_method_runs_on_physics_with_a_network(no_physics, method):
 
 
 def test_a_resumed_network_run_gives_the_same_bytes(no_physics, tmp_path):
-    from descent.checkpoint import FileCheckpoint
+    from descent.core.checkpoint import FileCheckpoint
 
     class Killed(BaseException):
         pass

@@ -7,7 +7,7 @@ import pytest
 import torch
 from rpg_slow import cart_pole
 
-from descent.errors import SettingError
+from descent.core.errors import SettingError
 from descent.papers.rpg import LQR, CartPole, LinearGaussian
 from descent.papers.rpg.linear import reward_to_go
 

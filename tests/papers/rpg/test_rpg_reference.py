@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from descent.core.context import Context
+from descent.core.streams import Streams
 from descent.papers.rpg import CartPole, LinearGaussian, ascend
 from descent.papers.rpg.control import METHODS
 from descent.papers.rpg.lockstep import Entry
-from descent.run import Context
-from descent.streams import Streams
 
 SEEDS = tuple(range(600, 606))  # development seeds
 

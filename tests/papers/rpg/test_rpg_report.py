@@ -183,8 +183,8 @@ def test_every_experiment_is_planned_at_the_paper_s_scale():
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
-    from descent.results import Results
-    from descent.run import execute
+    from descent.results.stored import Results
+    from descent.runner.run import execute
 
     folder = tmp_path_factory.mktemp("smoke")
     whole = plan("smoke")

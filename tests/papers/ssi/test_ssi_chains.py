@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from descent.checkpoint import FileCheckpoint
-from descent.errors import SettingError
-from descent.iterate import tree_map
+from descent.core.checkpoint import FileCheckpoint
+from descent.core.context import Context
+from descent.core.errors import SettingError
+from descent.core.streams import Streams
+from descent.core.tree import tree_map
 from descent.papers.ssi import links, single
 from descent.papers.ssi.chains import Chain, HostNoise, Plan, simulate
-from descent.run import Context
-from descent.streams import Streams
 
 CONTEXT = Context(torch.device("cpu"), Streams("ssi"), {})
 PLAN = Plan(6000, 100, 25)

@@ -8,12 +8,13 @@ import torch
 
 from descent.config.plan import make_plan
 from descent.config.read import read_study
-from descent.job import Job, Variant
+from descent.core.context import Context, Need
+from descent.core.job import Job, Variant
+from descent.core.settings import with_defaults
+from descent.core.streams import Streams
 from descent.papers.ssi import exponent, gain, phase
 from descent.papers.ssi.room import ROOM
-from descent.run import Context, Need, execute, perform
-from descent.settings import with_defaults
-from descent.streams import Streams
+from descent.runner.run import execute, perform
 from support import ROOT
 
 CONTEXT = Context(torch.device("cpu"), Streams("ssi"), {})
@@ -142,7 +143,7 @@ def smoke(tmp_path_factory):
 
 def test_every_figure_is_drawn_from_smoke_results(smoke, tmp_path):
     from descent.report.figures import draw
-    from descent.results import Results
+    from descent.results.stored import Results
 
     drawn = draw(Results(smoke[0], "ssi", smoke[1]), tmp_path)
     assert {d["name"] for d in drawn if d["not_run"]} == {"square"}
@@ -152,7 +153,7 @@ def test_every_figure_is_drawn_from_smoke_results(smoke, tmp_path):
 def test_every_claim_is_judged_from_smoke_results_and_names_a_figure(smoke):
     from descent.papers.ssi.figures import FIGURES
     from descent.report.judged import judge_claims
-    from descent.results import Results
+    from descent.results.stored import Results
 
     claims = judge_claims(Results(smoke[0], "ssi", smoke[1]))
     # Smoke has neither the dimensions and steps that c1 reads nor the exponent 3 of c2's headline.

@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch.testing import assert_close
 
+from descent.core.context import Context
+from descent.core.streams import Streams
 from descent.papers.ssi import links, plain, single
 from descent.papers.ssi.chains import Chain, DeviceNoise, HostNoise, Plan, simulate
 from descent.papers.ssi.direct import Direct, Vectors
 from descent.papers.ssi.law import run as law
 from descent.papers.ssi.transition import Constants
-from descent.run import Context
-from descent.streams import Streams
 
 CONTEXT = Context(torch.device("cpu"), Streams("ssi"), {})
 SIGNS = torch.tensor(links.SIGNS, dtype=torch.float64)
@@ -223,7 +223,7 @@ def test_a_shorter_sequence_has_no_noise_at_its_padding_and_a_block_is_keyed(noi
 
 def test_laws_agree_after_many_steps_in_a_small_dimension():
     """1500 chains in d = 12, where a wrong number of degrees of freedom (9 of 12) would show."""
-    from descent.job import Job, Variant
+    from descent.core.job import Job, Variant
 
     base = {"dimension": 12, "rate": 0.8, "omega": 0.5, "width": 1.0, "loss": "sq", "start_m": 0.3, "start_e": 0.2,
             "steps": 100, "at": 50, "block": 100, "chunk": 50, "noise": "host"}  # fmt: skip

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from descent.errors import SettingError
+from descent.core.errors import SettingError
 from descent.papers.zoflat.bilinear import Bilinear, direction, swap
 from descent.papers.zoflat.gradient_descent import gd
 from descent.papers.zoflat.sharpness_aware import sam

@@ -10,21 +10,21 @@ import pytest
 import torch
 import yaml
 
-from descent.checkpoint import FileCheckpoint
 from descent.config.plan import make_plan
 from descent.config.read import read_study
+from descent.core.checkpoint import FileCheckpoint
+from descent.core.errors import SettingError
+from descent.core.job import Job, Variant
+from descent.core.settings import with_defaults
+from descent.core.streams import Streams
 from descent.data.loaders import Dataset
-from descent.errors import SettingError
-from descent.job import Job, Variant
 from descent.papers.zoflat import convex, toy
 from descent.papers.zoflat.bilinear import Bilinear, direction
 from descent.papers.zoflat.language import clipped, measured
 from descent.papers.zoflat.lifted import LiftedModel
 from descent.papers.zoflat.room import ROOM
 from descent.papers.zoflat.two_point import zo
-from descent.run import perform
-from descent.settings import with_defaults
-from descent.streams import Streams
+from descent.runner.run import perform
 
 ROOT = Path(__file__).resolve().parents[3]
 

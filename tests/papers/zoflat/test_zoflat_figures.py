@@ -11,9 +11,9 @@ from descent.config.plan import make_plan
 from descent.config.read import read_study
 from descent.data.presence import present
 from descent.report import theme
-from descent.report.figures import Frames, NotRun
-from descent.results import Results
-from descent.run import execute
+from descent.report.figures import NotRun, ResultFrames
+from descent.results.stored import Results
+from descent.runner.run import execute
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -28,7 +28,7 @@ def frames(tmp_path_factory):
     for experiment in ("toy", "convex", "encode", "language"):
         for job in plan.of("zoflat", experiment):
             execute(job, folder, say=lambda text: None)
-    return Frames(Results(plan, "zoflat", folder))
+    return ResultFrames(Results(plan, "zoflat", folder))
 
 
 def texts(figure):
@@ -74,6 +74,6 @@ def test_an_experiment_that_was_not_run_ends_in_its_reason(frames, tmp_path):
     from descent.papers.zoflat.figures import language_model
 
     study = read_study(ROOT, {"papers": "zoflat", "scale": "paper"})
-    empty = Frames(Results(make_plan(ROOT, study), "zoflat", tmp_path))
+    empty = ResultFrames(Results(make_plan(ROOT, study), "zoflat", tmp_path))
     with theme.apply(empty.room), pytest.raises(NotRun, match="checkpoint_dir"):
         language_model(empty)

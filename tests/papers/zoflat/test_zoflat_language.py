@@ -11,19 +11,20 @@ import torch
 from torch.testing import assert_close
 from zoflat_plain import plain_layer, plain_norm
 
-from descent.checkpoint import FileCheckpoint
+from descent.core.checkpoint import FileCheckpoint
+from descent.core.context import Context, Need
+from descent.core.errors import SettingError
+from descent.core.job import Job, Variant
+from descent.core.settings import with_defaults
+from descent.core.streams import Streams
 from descent.data.presence import present
-from descent.errors import SettingError
-from descent.flatten import Layout
-from descent.job import Job, Variant
 from descent.papers.zoflat import encode, language, last_layer, snippets
+from descent.papers.zoflat.flatten import Layout
+from descent.papers.zoflat.in_place import directions
 from descent.papers.zoflat.mezo import Direction, buffered, regenerating
 from descent.papers.zoflat.room import ROOM
 from descent.papers.zoflat.transformer import first_token, layer
-from descent.run import Context, Need, perform
-from descent.settings import with_defaults
-from descent.streams import Streams
-from descent.zeroth_order import directions
+from descent.runner.run import perform
 
 
 def gaussian(seed: int, *shape: int, dtype=torch.float64) -> torch.Tensor:
@@ -191,7 +192,7 @@ def test_regenerating_and_buffered_forms_and_algorithm_1_give_one_trajectory(dty
 
 def test_regenerating_form_holds_no_direction():
     """Its peak memory over the parameters is a few of its tensors; a direction would be fifty."""
-    from descent.memory import LiveStorages
+    from descent.toolbox.memory import LiveStorages
 
     layout = Layout({str(i): (1000,) for i in range(50)})
     x = torch.zeros(1, layout.size)

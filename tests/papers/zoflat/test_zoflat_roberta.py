@@ -11,12 +11,13 @@ import torch
 from torch.testing import assert_close
 from zoflat_plain import plain_gelu, plain_layer, plain_norm
 
-from descent.errors import DataError
-from descent.job import Job, Variant
+from descent.core.context import Need
+from descent.core.errors import DataError
+from descent.core.job import Job, Variant
+from descent.core.settings import with_defaults
 from descent.papers.zoflat import fewshot, roberta
 from descent.papers.zoflat.room import ROOM
-from descent.run import Need, perform
-from descent.settings import with_defaults
+from descent.runner.run import perform
 
 pytest.importorskip("tokenizers", reason="prompts are tokenised where `tokenizers` is installed")
 

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from descent.counter import mixed, normals, signs, subkey, words
-from descent.curvature import difference_traces, hutchinson
-from descent.flatten import Layout
-from descent.zeroth_order import directions, shift_, two_point_slope
+from descent.papers.zoflat.curvature import difference_traces, hutchinson
+from descent.papers.zoflat.flatten import Layout
+from descent.papers.zoflat.in_place import directions, shift_, two_point_slope
+from descent.toolbox.counter import mixed, normals, signs, subkey, words
 
 
 def f64(values) -> torch.Tensor:

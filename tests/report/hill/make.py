@@ -10,11 +10,11 @@ import numpy as np
 
 from descent.config.plan import Plan, make_plan
 from descent.config.read import read_study
-from descent.files import write_json, write_npz
-from descent.job import ARRAYS, CHOSEN, RECORDS, SIDECAR
-from descent.records import Records, read_records, write_records
-from descent.results import Results
-from descent.select import choose_best
+from descent.core.files import write_json, write_npz
+from descent.core.job import ARRAYS, CHOSEN, RECORDS, SIDECAR
+from descent.core.records import Records, read_records, write_records
+from descent.results.stored import Results
+from descent.runner.tuning import choose_best
 
 STEPS = np.unique(np.round(np.geomspace(1, 1000, 40))).astype(int)
 END = {"climb": 40.0, "gd": 160.0, "sam": 110.0, "drift": 200.0}

@@ -1,4 +1,4 @@
-from descent.settings import Setting
+from descent.core.settings import Setting
 
 SETTINGS = {
     "step_size": Setting("Step size.", float, low=0, high=10, open_low=True),

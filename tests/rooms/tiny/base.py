@@ -2,7 +2,7 @@
 
 import torch
 
-from descent.records import Records
+from descent.core.records import Records
 
 
 def run(job, context):

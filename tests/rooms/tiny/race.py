@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from descent.iterate import iterate, log_grid
-from descent.records import Records
+from descent.core.iterate import iterate, log_grid
+from descent.core.records import Records
 
 
 class State(NamedTuple):

@@ -1,4 +1,4 @@
-from descent.declare import ExperimentCard, MethodCard, Metric, Room
+from descent.core.declare import ExperimentCard, MethodCard, Metric, Room
 
 from .settings import SETTINGS
 

@@ -5,7 +5,7 @@ blocks of the update), `dpzero` (the zeroth-order baseline). What they train: Lo
 the frozen decoder of a small LLaVA (`Sizes`, `initial_parameters`) on synthetic visual questions (`draw_scenes`).
 """
 
-from descent.lazy import exports
+from descent.core.public import exports
 
 __getattr__, __dir__, __all__ = exports(
     __name__,

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from descent.job import Job, Variant
+from descent.core.job import Job, Variant
+from descent.core.records import Records
 from descent.papers.dualpriv.first_order import PHASES
 from descent.papers.dualpriv.lora import initial
 from descent.papers.dualpriv.plans import PLANS
@@ -20,7 +21,6 @@ from descent.papers.dualpriv.problem import Features, Problem, answers
 from descent.papers.dualpriv.scenes import QUESTIONS
 from descent.papers.dualpriv.training import adapter, record_ledger, tokens_of, train
 from descent.papers.dualpriv.world import TASKS, Split, World
-from descent.records import Records
 
 
 def run(job: Job, context: Any) -> Records:

@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from descent.job import Job, Variant
+from descent.core.job import Job, Variant
+from descent.core.records import Records
 from descent.papers.dualpriv.model import Encoded
 from descent.papers.dualpriv.problem import Features, answers
 from descent.papers.dualpriv.scenes import code_words
 from descent.papers.dualpriv.training import Run, fusion_std, record_ledger, tokens_of, train
 from descent.papers.dualpriv.world import FIXED, Split, World
 from descent.privacy.audit import auc, one_run_bound, one_run_correct
-from descent.records import Records
 
 ROC_POINTS = np.linspace(0, 1, 101)
 

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from descent.iterate import iterate
-from descent.job import Job, Variant
+from descent.core.iterate import iterate
+from descent.core.job import Job, Variant
+from descent.core.records import Records
 from descent.papers.dualpriv.blocks import block_map, largest, masked, scores
 from descent.papers.dualpriv.decoder import decode, rope
 from descent.papers.dualpriv.first_order import clipped_sum
@@ -24,7 +25,6 @@ from descent.papers.dualpriv.plans import PLANS, Plan
 from descent.papers.dualpriv.sampling import poisson_batches
 from descent.papers.dualpriv.training import record_ledger
 from descent.privacy.ledger import Ledger
-from descent.records import Records
 
 
 class State(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from descent.settings import Setting
+from descent.core.settings import Setting
 
 CHECKPOINT_SETTINGS: dict[str, Setting] = {
     "checkpoint_dir": Setting(

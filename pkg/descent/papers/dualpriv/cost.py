@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from descent.iterate import on_device, tree_map
-from descent.job import Job, Variant
+from descent.core.job import Job, Variant
+from descent.core.tree import on_device, tree_map
 from descent.papers.dualpriv import footprint
 from descent.papers.dualpriv.first_order import dpsgd
 from descent.papers.dualpriv.lora import initial, layout

@@ -19,14 +19,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from descent.capture import captured
+from descent.core.settings import check
+from descent.core.streams import Streams
 from descent.papers.dualpriv.blocks import block_map, largest, masked, scores
 from descent.papers.dualpriv.problem import Problem, sample_gradients
 from descent.papers.dualpriv.sampling import Counts, graph_width, poisson_batches
 from descent.papers.dualpriv.settings import SETTINGS
 from descent.privacy.ledger import Ledger
-from descent.settings import check
-from descent.streams import Streams
+from descent.toolbox.capture import captured
 
 PHASES = 10
 """Parts of a run for which it is counted how often each block was kept."""

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from descent.job import Job
-from descent.memory import LiveStorages, cuda_peak
+from descent.core.job import Job
+from descent.core.records import Records
 from descent.papers.dualpriv.blocks import largest
 from descent.papers.dualpriv.decoder import Frozen, Rope, Shape, decode, groups, rope
 from descent.papers.dualpriv.first_order import clip_factors
@@ -27,7 +27,7 @@ from descent.papers.dualpriv.lora import Layout, adapted_linear, layout, sample_
 from descent.papers.dualpriv.model import TEXT, Sizes
 from descent.papers.dualpriv.plans import PLANS, Plan
 from descent.papers.dualpriv.scenes import VOCABULARY
-from descent.records import Records
+from descent.toolbox.memory import LiveStorages, cuda_peak
 
 LLAVA = Shape(width=4096, hidden=11008, heads=32, layers=32, gated=True)
 _LLAVA_VOCABULARY = 32_000

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from descent.errors import DataError
+from descent.core.errors import DataError
 from descent.papers.dualpriv.decoder import Frozen, Shape, groups
 from descent.papers.dualpriv.tokens import prune
 

@@ -17,15 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from descent.job import Job, Variant
+from descent.core.job import Job, Variant
+from descent.core.records import Records
+from descent.core.streams import Streams
 from descent.papers.dualpriv.blocks import BlockMap, block_map, contiguous_blocks, largest, masked, scores
 from descent.papers.dualpriv.decoder import Shape
 from descent.papers.dualpriv.lora import layout
 from descent.papers.dualpriv.plans import PLANS
 from descent.privacy.audit import one_run_bound, one_run_correct, tpr_fpr_bound
 from descent.privacy.gaussian import gaussian_epsilon
-from descent.records import Records
-from descent.streams import Streams
 
 MASKS = {"noisy_mask": True, "clean_mask": False}
 """The two sides of the mask game: is the mask a function of the noisy update?"""

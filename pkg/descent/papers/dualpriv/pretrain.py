@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from descent.iterate import iterate
-from descent.job import Job
+from descent.core.iterate import iterate
+from descent.core.job import Job
+from descent.core.records import Records
 from descent.papers.dualpriv import model, pretraining
 from descent.papers.dualpriv.pretraining import Scenes
 from descent.papers.dualpriv.scenes import QUESTIONS
 from descent.papers.dualpriv.tokens import digit_recall, prune
 from descent.papers.dualpriv.world import TASKS, World
-from descent.records import Records
 
 BLOCK = 20
 SHOWN = 3  # public scenes kept for the figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from descent.declare import ExperimentCard, MethodCard, Metric, Room
+from descent.core.declare import ExperimentCard, MethodCard, Metric, Room
 from descent.papers.dualpriv.checkpoint_settings import CHECKPOINT_SETTINGS
 from descent.papers.dualpriv.settings import SETTINGS
 

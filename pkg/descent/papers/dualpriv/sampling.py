@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from descent.streams import Streams
+from descent.core.streams import Streams
 
 
 class Counts(NamedTuple):

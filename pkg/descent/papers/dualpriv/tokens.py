@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from descent.errors import SettingError
+from descent.core.errors import SettingError
 
 
 def prune(hidden: Tensor, score: Tensor, dominant: int, contextual: int, noise: Tensor | None = None) -> Tensor:

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from descent.iterate import Trace, iterate
-from descent.job import Variant
+from descent.core.iterate import Trace, iterate
+from descent.core.job import Variant
+from descent.core.records import Records
 from descent.papers.dualpriv.first_order import dpsgd
 from descent.papers.dualpriv.lora import Layout, initial, layout
 from descent.papers.dualpriv.plans import PLANS, Plan
@@ -18,7 +19,6 @@ from descent.papers.dualpriv.world import Split, World
 from descent.papers.dualpriv.zeroth_order import dpzero
 from descent.privacy.calibrate import epsilon
 from descent.privacy.ledger import Ledger
-from descent.records import Records
 
 BLOCK = 10
 """Steps whose random numbers are handed over together; part of the definition of a run."""

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from descent.core.streams import Streams
 from descent.papers.dualpriv import model
 from descent.papers.dualpriv.decoder import Frozen
 from descent.papers.dualpriv.pretraining import named
 from descent.papers.dualpriv.problem import Features, features
 from descent.papers.dualpriv.scenes import Scenes, draw_scenes, pools
 from descent.papers.dualpriv.tokens import prune
-from descent.streams import Streams
 
 TASKS = {"content": (("digit", "parity"), "shared"), "spatial": (("digit", "row"), "ordinary")}
 """Questions and rotary positions: the study's task, and the stress case in which pruning costs (ours)."""

@@ -18,13 +18,13 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from descent.capture import captured
+from descent.core.settings import check
+from descent.core.streams import Streams
 from descent.papers.dualpriv.problem import Problem, sample_losses
 from descent.papers.dualpriv.sampling import Counts, graph_width, poisson_batches
 from descent.papers.dualpriv.settings import SETTINGS
 from descent.privacy.ledger import Ledger
-from descent.settings import check
-from descent.streams import Streams
+from descent.toolbox.capture import captured
 
 
 class State(NamedTuple):

@@ -5,7 +5,7 @@ The game: `Game` (scalar or matrix-valued states), `Players` (a graphon, or seve
 `vanilla`, `unscaled`, `single`, `picard`, `damped` and `naive`; `sampled`, its model-free version.
 """
 
-from descent.lazy import exports
+from descent.core.public import exports
 
 __getattr__, __dir__, __all__ = exports(
     __name__,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from descent.job import Job
+from descent.core.context import Context
+from descent.core.job import Job
+from descent.core.records import Records
 from descent.papers.gmfg.game import cost
 from descent.papers.gmfg.graphons import kernel
 from descent.papers.gmfg.instances import default_means, game_of, players_norm, slope_norm
 from descent.papers.gmfg.oracles import nash, outer_rate
 from descent.papers.gmfg.players import players_on
 from descent.papers.gmfg.slope import covariance
-from descent.records import Records
-from descent.run import Context
 
 
 def run(job: Job, context: Context) -> Records:

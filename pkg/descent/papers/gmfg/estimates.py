@@ -8,8 +8,10 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from descent.iterate import iterate
-from descent.job import Job, Variant
+from descent.core.context import Context
+from descent.core.iterate import iterate
+from descent.core.job import Job, Variant
+from descent.core.records import Records
 from descent.papers.gmfg.instances import (
     Instance,
     game_of,
@@ -20,8 +22,6 @@ from descent.papers.gmfg.instances import (
     slope_norm,
 )
 from descent.papers.gmfg.model_free import Sampled, on_device, sampled, simulated_population, world
-from descent.records import Records
-from descent.run import Context
 
 TAKES = ("particles", "slope_steps", "intercept_steps", "slope_step_size", "intercept_step_size", "radius", "chunk")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
+from descent.core.settings import check
 from descent.papers.gmfg.game import Game
 from descent.papers.gmfg.oracles import best_response, riccati
 from descent.papers.gmfg.players import Players, population
 from descent.papers.gmfg.policy_gradient import Method, Policy
 from descent.papers.gmfg.settings import SETTINGS
-from descent.settings import check
 
 
 def picard(game: Game, players: Players) -> Method:

@@ -11,9 +11,10 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from descent.capture import captured
-from descent.iterate import Trace, iterate, log_grid
-from descent.job import Job, Variant
+from descent.core.context import Context
+from descent.core.iterate import Trace, iterate, log_grid
+from descent.core.job import Job, Variant
+from descent.core.records import Records
 from descent.papers.gmfg.game import Game
 from descent.papers.gmfg.instances import (
     game_of,
@@ -27,8 +28,7 @@ from descent.papers.gmfg.intercept import affine_gradient, gradient, offset
 from descent.papers.gmfg.oracles import riccati
 from descent.papers.gmfg.outer import first_below
 from descent.papers.gmfg.slope import natural_gradient, plain_gradient
-from descent.records import Records
-from descent.run import Context
+from descent.toolbox.capture import captured
 
 BLOCK = 50
 

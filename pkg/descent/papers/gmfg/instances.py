@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from descent.core.streams import Streams
 from descent.papers.gmfg.game import Game
 from descent.papers.gmfg.graphons import kernel, midpoints
 from descent.papers.gmfg.oracles import Equilibrium, nash
 from descent.papers.gmfg.players import Players, players_on
-from descent.streams import Streams
 
 
 class Instance(NamedTuple):

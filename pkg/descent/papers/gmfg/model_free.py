@@ -3,7 +3,7 @@
 Two-point zeroth order with common random numbers: for a perturbation e of the policy, with one normal a step in time,
 (J(policy + s e) - J(policy - s e)) / (2 s) times e, averaged over runs and divided by dt, estimates the functional
 gradient. The slope's runs are of dY = (A + B K) Y dt + D dW, Y_0 ~ N(0, v0), which two runs of one player give as
-(X - X') / sqrt 2. Random numbers are a function of (seed, iteration, player), made on the device (descent.counter).
+(X - X') / sqrt 2. Random numbers are a function of (seed, iteration, player), made on the device (descent.toolbox.counter).
 
 Axes: V noise levels (sharing their random numbers), S seeds, m players of a chunk, N steps in time, p runs a player.
 Particles (V, S, m, p, n, 1); K (V, S, N, k, n); G (V, S, N, k, M); Z (V, S, N + 1, n, M).
@@ -19,13 +19,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from descent.capture import captured
-from descent.counter import normals, subkey
+from descent.core.settings import check
 from descent.papers.gmfg.game import Game
 from descent.papers.gmfg.naive_slope import inverse
 from descent.papers.gmfg.recursions import dot
 from descent.papers.gmfg.settings import SETTINGS
-from descent.settings import check
+from descent.toolbox.capture import captured
+from descent.toolbox.counter import normals, subkey
 
 Policy = Callable[[int, Tensor], Tensor]  # (step in time, particles) -> actions
 

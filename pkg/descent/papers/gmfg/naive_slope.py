@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from descent.core.settings import check
 from descent.papers.gmfg.game import Game
 from descent.papers.gmfg.intercept import adjoint_gradient, affine_gradient, descend, offset
 from descent.papers.gmfg.players import Players, population
@@ -16,7 +17,6 @@ from descent.papers.gmfg.policy_gradient import Method, Policy
 from descent.papers.gmfg.recursions import dot
 from descent.papers.gmfg.settings import SETTINGS
 from descent.papers.gmfg.slope import covariance, natural_gradient
-from descent.settings import check
 
 
 def naive(

@@ -11,9 +11,10 @@ from itertools import groupby
 import numpy as np
 from torch import Tensor
 
-from descent.capture import captured
-from descent.iterate import Trace, iterate
-from descent.job import Job, Variant
+from descent.core.context import Context
+from descent.core.iterate import Trace, iterate
+from descent.core.job import Job, Variant
+from descent.core.records import Records
 from descent.papers.gmfg.exact_response import damped, picard
 from descent.papers.gmfg.instances import (
     Instance,
@@ -26,8 +27,7 @@ from descent.papers.gmfg.instances import (
 from descent.papers.gmfg.naive_slope import naive
 from descent.papers.gmfg.oracles import outer_rate
 from descent.papers.gmfg.policy_gradient import Method, Policy, pg, single, started, unscaled, vanilla
-from descent.records import Records
-from descent.run import Context
+from descent.toolbox.capture import captured
 
 METHODS: dict[str, Callable[..., Method]] = {
     "pg": pg,

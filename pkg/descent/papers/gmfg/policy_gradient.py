@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from descent.core.settings import check
 from descent.papers.gmfg.game import Game
 from descent.papers.gmfg.intercept import affine_gradient, descend, offset
 from descent.papers.gmfg.players import Players, population
 from descent.papers.gmfg.settings import SETTINGS
 from descent.papers.gmfg.slope import natural_gradient, plain_gradient
-from descent.settings import check
 
 
 class Policy(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from descent.declare import ExperimentCard, MethodCard, Metric, Room
+from descent.core.declare import ExperimentCard, MethodCard, Metric, Room
 from descent.papers.gmfg.settings import SETTINGS
 
 METRICS = {

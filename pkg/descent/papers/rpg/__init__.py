@@ -6,7 +6,7 @@ The methods, each a builder from a policy and its settings to a `Method`: `rpg` 
 `LinearGaussian`, which keeps 28 numbers of a trajectory, and `NetworkGaussian`. `ascend` runs methods in lock step.
 """
 
-from descent.lazy import exports
+from descent.core.public import exports
 
 __getattr__, __dir__, __all__ = exports(
     __name__,

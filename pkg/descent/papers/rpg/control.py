@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from descent.errors import SettingError
-from descent.job import Job, Variant
+from descent.core.context import Context
+from descent.core.errors import SettingError
+from descent.core.job import Job, Variant
+from descent.core.records import Records
 from descent.papers.rpg.linear import LinearGaussian
 from descent.papers.rpg.lockstep import Curves, Entry, ascend
 from descent.papers.rpg.method import Method, Policy
@@ -23,8 +25,6 @@ from descent.papers.rpg.physics import Gymnasium
 from descent.papers.rpg.problem import LQR, CartPole, Problem
 from descent.papers.rpg.reuse import bh, mis, rpg
 from descent.papers.rpg.variance_reduced import defensive, page, srvrpg, storm, svrpg
-from descent.records import Records
-from descent.run import Context
 
 STEP = ("step_size", "ascent")
 SNAPSHOTS = ("snapshot_batch", "mini_batch", "baseline", *STEP)

@@ -17,9 +17,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from descent.core.settings import check
 from descent.papers.rpg.problem import Controller, Trajectories
 from descent.papers.rpg.settings import SETTINGS
-from descent.settings import check
 
 
 class LinearGaussian:

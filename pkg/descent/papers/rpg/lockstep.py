@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from descent.iterate import Trace, iterate
+from descent.core.context import Context
+from descent.core.iterate import Trace, iterate
 from descent.papers.rpg.method import Draw, Method, Policy, Schedule
 from descent.papers.rpg.problem import Problem
-from descent.run import Context
 
 
 class Entry(NamedTuple):

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from descent.job import Job, Variant
+from descent.core.context import Context
+from descent.core.job import Job, Variant
+from descent.core.records import Records
 from descent.papers.rpg.estimators import balance, log_shares_and_correction, plain, power_mean
 from descent.papers.rpg.linear import LinearGaussian, reward_to_go
 from descent.papers.rpg.problem import LQR
-from descent.records import Records
-from descent.run import Context
 
 TARGET = (-0.2, -0.3)
 SHARED = ("drift", "batch", "replications", "variance", "horizon", "discount")

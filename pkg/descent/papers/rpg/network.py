@@ -14,11 +14,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from descent.core.settings import check
+from descent.core.streams import Streams
 from descent.papers.rpg.linear import log_mean_exp
 from descent.papers.rpg.problem import Controller, Trajectories, gradient
 from descent.papers.rpg.settings import SETTINGS
-from descent.settings import check
-from descent.streams import Streams
 
 
 class Past(NamedTuple):

@@ -7,13 +7,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from descent.iterate import tree_map
+from descent.core.settings import check
+from descent.core.tree import tree_map
 from descent.papers.rpg.ascent import ASCENTS, Moments, at_rest
 from descent.papers.rpg.linear import reward_to_go
 from descent.papers.rpg.method import Draw, Method, Policy, steady
 from descent.papers.rpg.problem import Trajectories
 from descent.papers.rpg.settings import SETTINGS
-from descent.settings import check
 
 
 class State(NamedTuple):

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from descent.errors import SettingError
+from descent.core.errors import SettingError
+from descent.core.settings import check
 from descent.papers.rpg.problem import Controller, Trajectories
 from descent.papers.rpg.settings import SETTINGS
-from descent.settings import check
 
 TASKS = {"pendulum": "InvertedPendulum", "swimmer": "Swimmer", "cheetah": "HalfCheetah"}
 VERSIONS = ("v5", "v4")  # of Gymnasium 1.x and 0.29

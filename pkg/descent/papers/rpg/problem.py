@@ -14,8 +14,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from descent.core.settings import check
 from descent.papers.rpg.settings import SETTINGS
-from descent.settings import check
 
 Controller = Callable[[Tensor, Tensor], Tensor]
 """states (d, R), standard normals (A, R) -> actions (A, R)."""

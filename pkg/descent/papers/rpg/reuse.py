@@ -17,14 +17,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from descent.iterate import tree_map
+from descent.core.settings import check
+from descent.core.tree import tree_map
 from descent.papers.rpg.ascent import ASCENTS, Ascent, Moments, at_rest
 from descent.papers.rpg.estimators import balance, plain, power_mean
 from descent.papers.rpg.linear import reward_to_go
 from descent.papers.rpg.method import Draw, Method, Policy, steady
 from descent.papers.rpg.problem import Trajectories
 from descent.papers.rpg.settings import SETTINGS
-from descent.settings import check
 
 
 class State(NamedTuple):

@@ -18,13 +18,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from descent.core.settings import check
 from descent.papers.rpg.ascent import ASCENTS, Ascent, Moments, at_rest
 from descent.papers.rpg.linear import reward_to_go
 from descent.papers.rpg.method import Draw, Method, Policy, Schedule, first_only, periodic, tossed
 from descent.papers.rpg.on_policy import centred
 from descent.papers.rpg.problem import Trajectories
 from descent.papers.rpg.settings import SETTINGS
-from descent.settings import check
 
 
 class State(NamedTuple):

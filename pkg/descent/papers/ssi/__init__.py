@@ -10,7 +10,7 @@
 - gain, exponent, transition, equations, trajectory, encoding, law, phase, cost: the experiments
 """
 
-from descent.lazy import exports
+from descent.core.public import exports
 
 __getattr__, __dir__, __all__ = exports(
     __name__,

@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from descent.capture import captured
-from descent.counter import normals, subkey, words
-from descent.errors import SettingError
-from descent.iterate import Trace, iterate, tree_map
-from descent.run import Context
+from descent.core.context import Context
+from descent.core.errors import SettingError
+from descent.core.iterate import Trace, iterate
+from descent.core.tree import tree_map
+from descent.toolbox.capture import captured
+from descent.toolbox.counter import normals, subkey, words
 
 TRIES = 4  # of Marsaglia and Tsang's rejection on the device; see `_chi_square`
 

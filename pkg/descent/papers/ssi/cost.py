@@ -11,15 +11,15 @@ from collections.abc import Callable
 
 import torch
 
-from descent.capture import captured
-from descent.iterate import on_device
-from descent.job import Job, Variant
+from descent.core.context import Context
+from descent.core.job import Job, Variant
+from descent.core.tree import on_device
 from descent.papers.ssi import single
 from descent.papers.ssi.chains import Chain, HostNoise, Noise, Plan, State, advancing
 from descent.papers.ssi.direct import Direct
 from descent.papers.ssi.links import SIGNS, attention_loss, attention_slope, teacher_diagonal
 from descent.papers.ssi.transition import attention_model, constants_of, teacher_of
-from descent.run import Context
+from descent.toolbox.capture import captured
 
 
 def bench(job: Job, context: Context) -> dict[int, Callable[[], object]]:

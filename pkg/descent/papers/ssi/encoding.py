@@ -12,13 +12,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from descent.job import Job, Variant
+from descent.core.context import Context
+from descent.core.job import Job, Variant
+from descent.core.records import Records
 from descent.papers.ssi import single
 from descent.papers.ssi.chains import Chain, simulate
 from descent.papers.ssi.links import trace_slope
 from descent.papers.ssi.rows import column, curve_points, plan_of, slices
-from descent.records import Records
-from descent.run import Context
 
 
 class Constants(NamedTuple):

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from descent.job import Job
+from descent.core.context import Context
+from descent.core.job import Job
+from descent.core.records import Records
 from descent.papers.ssi.flow import flow
 from descent.papers.ssi.quadrature import mixed
-from descent.records import Records
-from descent.run import Context
 
 
 def name_of(rate: float) -> str:

@@ -13,14 +13,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from descent.job import Job, Variant
+from descent.core.context import Context
+from descent.core.job import Job, Variant
+from descent.core.records import Records
 from descent.papers.ssi import single
 from descent.papers.ssi.chains import Chain, simulate
 from descent.papers.ssi.flow import escape_time
 from descent.papers.ssi.links import product, product_slope
 from descent.papers.ssi.rows import add_times, column, plan_of, programs, slices
-from descent.records import Records
-from descent.run import Context
 
 TOKENS = 3
 

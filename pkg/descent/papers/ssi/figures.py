@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from descent.report import theme
-from descent.report.figures import Frames
+from descent.report.theme import Frames
 
 ASYMPTOTIC = {1: "1", 2: "1 (and log²)", 3: "2"}
 GUIDE = {"color": "#555555", "linewidth": 1.0}  # lines of theory, which are no method

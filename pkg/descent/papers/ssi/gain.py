@@ -11,13 +11,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from descent.job import Job, Variant
+from descent.core.context import Context
+from descent.core.job import Job, Variant
+from descent.core.records import Records
 from descent.papers.ssi import plain, single
 from descent.papers.ssi.chains import Chain, Model, simulate
 from descent.papers.ssi.links import Sequence, coefficients, long_trace_slope, network_slope, padded, target_value
 from descent.papers.ssi.rows import add_times, column, curve_points, plan_of, programs, slices
-from descent.records import Records
-from descent.run import Context
 
 
 class Constants(NamedTuple):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import torch
 
-from descent.iterate import iterate
-from descent.job import Job, Variant
+from descent.core.context import Context
+from descent.core.iterate import iterate
+from descent.core.job import Job, Variant
+from descent.core.records import Records
 from descent.papers.ssi import single
 from descent.papers.ssi.chains import Chain, simulate
 from descent.papers.ssi.direct import Direct, Vectors
 from descent.papers.ssi.links import SIGNS, attention_slope, teacher_diagonal
 from descent.papers.ssi.rows import plan_of, slices
 from descent.papers.ssi.transition import attention_model, constants_of, teacher_of
-from descent.records import Records
-from descent.run import Context
 
 
 def run(job: Job, context: Context) -> Records:

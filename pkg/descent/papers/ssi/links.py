@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from descent.errors import SettingError
+from descent.core.errors import SettingError
 
 SIGNS = (1.0, -1.0)  # the opposite positional encoding of two tokens: P_1 = p, P_2 = -p
 

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from descent.job import Job
+from descent.core.context import Context
+from descent.core.job import Job
+from descent.core.records import Records
 from descent.papers.ssi.quadrature import Tables, curvature, omega_dynamics, omega_global, tables
-from descent.records import Records
-from descent.run import Context
 
 REGIONS = (
     "unique semantic minimum",

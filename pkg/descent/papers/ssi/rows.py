@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from descent.iterate import log_grid
-from descent.job import Variant
+from descent.core.iterate import log_grid
+from descent.core.job import Variant
 from descent.papers.ssi.chains import Plan
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from descent.job import Job, Variant
+from descent.core.context import Context
+from descent.core.job import Job, Variant
+from descent.core.records import Records
 from descent.papers.ssi import single
 from descent.papers.ssi.chains import Chain, simulate
 from descent.papers.ssi.equations import name_of
 from descent.papers.ssi.rows import even_points, plan_of
 from descent.papers.ssi.transition import attention_model, constants_of
-from descent.records import Records
-from descent.run import Context
 
 
 def run(job: Job, context: Context) -> Records:

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from descent.job import Job, Variant
+from descent.core.context import Context
+from descent.core.job import Job, Variant
+from descent.core.records import Records
 from descent.papers.ssi import single
 from descent.papers.ssi.chains import Chain, Model, simulate
 from descent.papers.ssi.links import Mixed, attention_slope, teacher_diagonal
 from descent.papers.ssi.quadrature import level
 from descent.papers.ssi.rows import column, even_points, plan_of, programs, slices
-from descent.records import Records
-from descent.run import Context
 
 
 class Constants(NamedTuple):

@@ -6,7 +6,7 @@ over-parameterised SVM and logistic regression of 4.2, reduced exactly) and `Exp
 language models (4.3) ZO works in place: `buffered` and `regenerating`; the models are `LastLayer` and `PromptRoberta`.
 """
 
-from descent.lazy import exports
+from descent.core.public import exports
 
 __getattr__, __dir__, __all__ = exports(
     __name__,

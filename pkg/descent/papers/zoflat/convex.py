@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from descent.errors import SettingError
-from descent.iterate import iterate, log_grid
-from descent.job import Job, Variant
+from descent.core.context import Context
+from descent.core.errors import SettingError
+from descent.core.iterate import iterate, log_grid
+from descent.core.job import Job, Variant
+from descent.core.records import Records
 from descent.papers.zoflat.explicit import ExplicitModel
 from descent.papers.zoflat.features import standardiser
 from descent.papers.zoflat.gradient_descent import gd
@@ -20,8 +22,6 @@ from descent.papers.zoflat.losses import LOSSES
 from descent.papers.zoflat.problem import Method, Problem
 from descent.papers.zoflat.sharpness_aware import sam
 from descent.papers.zoflat.two_point import dd, zo
-from descent.records import Records
-from descent.run import Context
 
 
 class Noise(NamedTuple):

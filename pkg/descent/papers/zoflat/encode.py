@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from descent.iterate import on_device
-from descent.job import Job, Variant
+from descent.core.context import Context
+from descent.core.job import Job, Variant
+from descent.core.records import Records
+from descent.core.streams import Streams
+from descent.core.tree import on_device
 from descent.papers.zoflat.fewshot import tokenised_prompts
 from descent.papers.zoflat.snippets import few_shot, hashed_tokens, rated
 from descent.papers.zoflat.transformer import layer, norm
-from descent.records import Records
-from descent.run import Context
-from descent.streams import Streams
 
 PROMPTS = ("It was terrible.", "It was great.")
 TINY = {"layers": 2, "hidden": 32, "heads": 2, "inner": 64, "vocabulary": 200}

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from descent.errors import DataError
+from descent.core.errors import DataError
 
 MOST_TESTS, TEST_SEED = 1000, 42
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from descent.core.settings import check
 from descent.papers.zoflat.problem import Method, Point, Problem
 from descent.papers.zoflat.settings import SETTINGS
-from descent.settings import check
 
 
 def gd(problem: Problem, *, step_size: float) -> Method:

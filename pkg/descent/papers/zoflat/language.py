@@ -13,19 +13,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from descent.counter import normals, signs, subkey, words
-from descent.curvature import difference_traces, hutchinson
-from descent.errors import SettingError
-from descent.flatten import Layout
-from descent.iterate import iterate
-from descent.job import Job, Variant
+from descent.core.context import Context
+from descent.core.errors import SettingError
+from descent.core.iterate import iterate
+from descent.core.job import Job, Variant
+from descent.core.records import Records
+from descent.core.settings import check
+from descent.core.streams import Streams
 from descent.papers.zoflat import last_layer, roberta
+from descent.papers.zoflat.curvature import difference_traces, hutchinson
+from descent.papers.zoflat.flatten import Layout
 from descent.papers.zoflat.mezo import Direction, buffered, regenerating
 from descent.papers.zoflat.settings import SETTINGS
-from descent.records import Records
-from descent.run import Context
-from descent.settings import check
-from descent.streams import Streams
+from descent.toolbox.counter import normals, signs, subkey, words
 
 
 class Model(Protocol):

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from descent.flatten import Layout
-from descent.job import Variant
+from descent.core.job import Variant
+from descent.papers.zoflat.flatten import Layout
 from descent.papers.zoflat.transformer import first_token
 
 HEAD = ("head.weight", "head.bias")

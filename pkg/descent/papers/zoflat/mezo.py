@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from descent.flatten import Layout
+from descent.core.settings import check
+from descent.papers.zoflat.flatten import Layout
+from descent.papers.zoflat.in_place import shift_, two_point_slope
 from descent.papers.zoflat.settings import SETTINGS
-from descent.settings import check
-from descent.zeroth_order import shift_, two_point_slope
 
 Loss = Callable[[Tensor, Any], Tensor]  # (R, d), a batch -> (R,)
 

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, gelu
 
-from descent.errors import DataError
-from descent.flatten import Layout
-from descent.job import Variant
+from descent.core.errors import DataError
+from descent.core.job import Variant
+from descent.papers.zoflat.flatten import Layout
 from descent.papers.zoflat.transformer import dense, layer, norm
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from descent.settings import Setting
+from descent.core.settings import Setting
 
 SETTINGS: dict[str, Setting] = {
     # Methods

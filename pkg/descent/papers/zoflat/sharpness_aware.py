@@ -6,9 +6,9 @@ implicit one. The official script passes rho through the argument that is ZO's l
 
 from __future__ import annotations
 
+from descent.core.settings import check
 from descent.papers.zoflat.problem import Method, Point, Problem
 from descent.papers.zoflat.settings import SETTINGS
-from descent.settings import check
 
 
 def sam(problem: Problem, *, step_size: float, radius: float) -> Method:

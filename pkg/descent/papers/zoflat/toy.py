@@ -11,13 +11,13 @@ from itertools import groupby
 
 from torch import Tensor
 
-from descent.iterate import iterate, log_grid
-from descent.job import Job, Variant
+from descent.core.context import Context
+from descent.core.iterate import iterate, log_grid
+from descent.core.job import Job, Variant
+from descent.core.records import Records
 from descent.papers.zoflat.bilinear import Bilinear, Direction, direction
 from descent.papers.zoflat.gradient_descent import gd
 from descent.papers.zoflat.two_point import walks
-from descent.records import Records
-from descent.run import Context
 
 
 def run(job: Job, context: Context) -> Records:

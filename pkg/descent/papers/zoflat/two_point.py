@@ -16,9 +16,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from descent.core.settings import check
 from descent.papers.zoflat.problem import Direction, Method, Point, Problem
 from descent.papers.zoflat.settings import SETTINGS
-from descent.settings import check
 
 
 def zo(problem: Problem, *, step_size: float, smoothing: float) -> Method:

@@ -1,0 +1,69 @@
+"""`select` jobs: tuning. The best value of a grid, by the mean of a metric over the tuning seeds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from descent.core.errors import ConfigError
+from descent.core.job import Job, Variant
+from descent.core.records import Records
+
+
+def choose_best(job: Job, records: pd.DataFrame) -> tuple[Records, list[dict[str, Any]]]:
+    """Choose, in each group, the grid point of the best mean; returns the scores as records, and the choices.
+
+    job.select: metric, best (`max` or `min`), over (the axes that form the grid). The groups are the method and all
+    other axes. The metric is read at each seed's last step. A grid point with a seed that is not `ok` cannot win; a
+    tie goes to the earlier point of the grid. Raises ConfigError when every point of a group failed.
+    """
+    spec = job.select or {}
+    over = list(spec["over"])
+    rows = records[records["metric"] == spec["metric"]]
+    if rows.empty:
+        raise ConfigError(f"{job.id}: the records have no metric `{spec['metric']}` to choose by")
+    axes = [
+        name
+        for name in rows.columns
+        if name not in ("paper", "experiment", "method", "seed", "step", "metric", "value", "status")
+    ]
+    keys = ["method", *axes]
+    last = rows.groupby([*keys, "seed"], sort=False, dropna=False).tail(1)
+    table = (
+        last.groupby(keys, sort=False, dropna=False)
+        .agg(score=("value", "mean"), n=("value", "size"), ok=("status", lambda s: bool((s == "ok").all())))
+        .reset_index()
+    )
+    found = Records()
+    chosen = []
+    group_by = [name for name in keys if name not in over]
+    for group, points in table.groupby(group_by, sort=False, dropna=False):
+        points = points.reset_index(drop=True)
+        valid = points[points["ok"]]
+        named = dict(zip(group_by, group, strict=True))
+        if valid.empty:
+            raise ConfigError(f"{job.id}: every grid point of {named} diverged or is undefined; widen the grid")
+        best = valid["score"].idxmax() if spec["best"] == "max" else valid["score"].idxmin()
+        chosen.append(
+            {
+                "group": {name: _plain(value) for name, value in named.items()},
+                "values": {name: _plain(points.loc[best, name]) for name in over},
+                "metric": spec["metric"],
+                "score": float(points.loc[best, "score"]),
+                "seeds": sorted({int(seed) for seed in last["seed"]}),
+                "grid": [
+                    {**{name: _plain(p[name]) for name in over}, "score": float(p["score"])}
+                    for _, p in points.iterrows()
+                ],
+            }
+        )
+        for i, point in points.iterrows():
+            variant = Variant(point["method"], {name: _plain(point[name]) for name in axes}, {}, (0,))
+            found.add(variant, f"mean_{spec['metric']}", point["score"], status="ok" if point["ok"] else "diverged")
+            found.add(variant, "chosen", float(i == best))
+    return found, chosen
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value

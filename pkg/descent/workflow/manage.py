@@ -1,0 +1,115 @@
+"""Housekeeping commands behind the Makefile: unlock, ui, docs, check."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from descent.core.errors import StudyError
+
+
+def unlock(root: Path) -> int:
+    """Remove the lock that a killed run left, unless a run of this checkout is alive."""
+    locks = root / ".snakemake" / "locks"
+    if not locks.is_dir() or not any(locks.iterdir()):
+        return 0
+    import psutil
+
+    for process in psutil.process_iter(["pid", "cmdline", "cwd"]):
+        words = process.info["cmdline"] or []
+        if (
+            process.info["pid"] != os.getpid()
+            and any(Path(w).name == "snakemake" for w in words[:3])
+            and process.info["cwd"] == str(root)
+        ):
+            raise StudyError(
+                f"another run works in this checkout (process {process.info['pid']}): wait for it or end it"
+            )
+    print("Removing the lock of a run that was killed; what it had finished is kept")
+    return subprocess.run(["snakemake", "--unlock", "--quiet", "all"], cwd=root).returncode
+
+
+def ui(root: Path) -> int:
+    """Serve the MLflow UI on the store that the study logs to."""
+    from descent.config.read import read_study
+    from descent.tracking.mirror import store
+
+    uri = store(root, read_study(root))
+    print(f"MLflow on http://127.0.0.1:5000 (store: {uri}); end it with Ctrl-C")
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "ui",
+        "--backend-store-uri",
+        uri,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "5000",
+    ]
+    # Artifact locations are relative to the checkout. One worker is enough for a browser, and no job queue is needed.
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    return subprocess.run([*command, "--workers", "1"], cwd=root, env=environment).returncode
+
+
+def docs(root: Path) -> int:
+    """Rewrite the pages of docs/ that are made from the code."""
+    from descent.config.docs import pages
+    from descent.core.files import write_text
+
+    for path, text in pages(root).items():
+        write_text(path, text)
+        print(path.relative_to(root))
+    return 0
+
+
+def check(root: Path, scale: str, papers: str | None) -> int:
+    """Run the study afresh in a temporary folder and compare it with the committed report.
+
+    A verdict that differs fails; so does an estimate that differs by more than rounding (1e-6 relative). Bytes that
+    differ without that are named: another machine, or other versions, round differently.
+    """
+    import pandas as pd
+
+    committed = root / "reports" / scale
+    with tempfile.TemporaryDirectory(prefix="descent-check-") as folder:
+        config = [f"scale={scale}", f"results={folder}/results", f"reports={folder}/reports"]
+        config += [f"papers={papers}"] if papers else []
+        target = f"{folder}/reports/{scale}/index.html"
+        done = subprocess.run(["snakemake", "--quiet", "progress", "--config", *config, "--", target], cwd=root)
+        if done.returncode:
+            raise StudyError("the fresh run failed: see above")
+        fresh = Path(folder) / "reports" / scale
+        keys = ["paper", "claim"]
+        old, new = (pd.read_csv(f / "verdicts.csv").set_index(keys) for f in (committed, fresh))
+        if papers:
+            old, new = (t[t.index.get_level_values("paper").isin(papers.split(","))] for t in (old, new))
+        faults = [f"{' '.join(k)}: in only one of the two" for k in old.index.symmetric_difference(new.index)]
+        for k in old.index.intersection(new.index):
+            if old.loc[k, "verdict"] != new.loc[k, "verdict"]:
+                faults.append(f"{' '.join(k)}: committed {old.loc[k, 'verdict']}, fresh {new.loc[k, 'verdict']}")
+            for column in ("estimate", "ci_low", "ci_high"):
+                a, b = old.loc[k, column], new.loc[k, column]
+                if pd.isna(a) != pd.isna(b) or abs(a - b) > 1e-6 * max(abs(a), abs(b)):
+                    faults.append(f"{' '.join(k)}: {column} committed {a}, fresh {b}")
+        names = [
+            p.relative_to(fresh)
+            for p in sorted(fresh.rglob("*"))
+            if p.is_file() and not p.name.startswith((".", "cost"))
+        ]
+        differ = [
+            str(n)
+            for n in names
+            if not (committed / n).is_file() or not filecmp.cmp(committed / n, fresh / n, shallow=False)
+        ]
+        print(f"{len(new)} claims compared; {len(names) - len(differ)} of {len(names)} files have the same bytes")
+        for name in differ:
+            print(f"  other bytes: {name}")
+        for fault in faults:
+            print(f"  {fault}")
+        return 1 if faults else 0

@@ -1,0 +1,66 @@
+"""What the workflow's scripts share: the study as the Snakefile resolved it, a log, and errors as one sentence."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from descent.core.errors import StudyError
+
+if TYPE_CHECKING:
+    from descent.results.stored import Results
+    from descent.workflow.study import Study
+
+
+@contextmanager
+def logged(snakemake: Any) -> Iterator[Callable[[str], None]]:
+    """Everything printed goes to the rule's log, with the time; an error of the study ends it without a traceback."""
+    path = Path(snakemake.log[0])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", encoding="utf-8", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):
+
+        def say(text: str) -> None:
+            print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+        try:
+            yield say
+        except StudyError as error:
+            say(str(error))
+            _stop(snakemake, str(error), path)
+        except Exception as error:
+            traceback.print_exc()
+            _stop(snakemake, f"{type(error).__name__}: {error}", path)
+
+
+def train(*, rule: str, wildcards: Mapping[str, str], log: str, job: str, results: str, into: str) -> None:
+    """One job of the rule `rule`: see `descent.runner.run.execute`. job: as JSON."""
+    with logged(SimpleNamespace(rule=rule, wildcards=wildcards, log=[log])) as say:
+        from descent.core.job import Job
+        from descent.runner.run import execute
+
+        execute(Job.from_json(job), Path(results), into=Path(into), say=say)
+
+
+def study(snakemake: Any) -> Study:
+    """The study that the Snakefile resolved, resolved again in this process."""
+    from descent.workflow.study import Study
+
+    return Study(Path(os.environ["DESCENT_ROOT"]), snakemake.config)
+
+
+def results(snakemake: Any) -> Results:
+    """The results of the rule's paper."""
+    return study(snakemake).found(snakemake.wildcards.paper)
+
+
+def _stop(snakemake: Any, reason: str, log: Path) -> None:
+    what = ", ".join(f"{name}={value}" for name, value in snakemake.wildcards.items())
+    sys.__stderr__.write(f"\nrule {snakemake.rule} ({what}) failed: {reason}\nlog: {log.resolve()}\n\n")
+    sys.exit(1)

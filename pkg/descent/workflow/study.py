@@ -1,0 +1,197 @@
+"""What the Snakefile knows: the plan, where things lie, and the hashes that decide what is rebuilt.
+
+The rules stay thin: each asks this module for its inputs, outputs and parameters. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from descent.config.model import StudyConfig
+from descent.config.plan import Plan, make_plan
+from descent.config.read import read_study, registered
+from descent.core.errors import ConfigError, DataError
+from descent.core.files import digest
+from descent.core.job import ARRAYS, CHOSEN, RECORDS, SIDECAR, Job
+from descent.data.cards import cards
+from descent.results.stored import Results
+from descent.runner.source import job_source, module_text, source_hash
+
+
+class Study:
+    """One call of the workflow, resolved and checked; raises ConfigError with every fault before any job starts."""
+
+    def __init__(self, root: Path, overrides: Mapping[str, Any]):
+        self.root = root
+        os.environ["DESCENT_ROOT"] = str(root)
+        self.config: StudyConfig = read_study(root, overrides)
+        if self.config.data.mirror:
+            os.environ["DESCENT_MIRROR"] = str((root / self.config.data.mirror).resolve())
+        suffix = "" if self.config.seeds == "verdict" else f"-{self.config.seeds}"
+        self.label = f"{self.config.scale}{suffix}"
+        self.results = Path(self.config.results) / self.label
+        self.reports = Path(self.config.reports) / self.label
+        self.bench = Path(self.config.reports) / "bench" / self.config.scale
+        self._check_writable()
+
+    def prepare(self) -> None:
+        """What comes before planning, once a call: imports from the cache or the mirror (from their URLs when asked to).
+
+        Raises StudyError when an embedded data file is there but damaged: no job may train on it.
+        """
+        from descent.data.fetching import fetch, file_faults
+
+        slugs = set(registered(self.root) if self.config.papers == "all" else self.config.papers)
+        wanted = [n for n, c in cards().items() if c.kind == "import" and not c.on_request and slugs & set(c.used_by)]
+        fetch(embedded=False, imports=wanted, retry=self.config.retry_imports, root=self.root, say=lambda line: None)
+        faults = [f for card in cards().values() if card.embedded for f in file_faults(card, self.root).items()]
+        if damaged := [fault for path, fault in faults if path.exists()]:
+            raise DataError("\n".join(f"{fault}; `make data` repairs it" for fault in damaged))
+
+    def local_gpus(self) -> int:
+        """The GPUs of this machine, for a local run. Raises SettingError when a job must have one and there is none."""
+        from descent.runner.devices import count_gpus, refuse_missing_cuda
+
+        refuse_missing_cuda({job.id: job.device for job in self.plan.jobs.values()})
+        return count_gpus()
+
+    @cached_property
+    def plan(self) -> Plan:
+        return make_plan(self.root, self.config)
+
+    @property
+    def papers(self) -> list[str]:
+        """The slugs of this run."""
+        return list(self.plan.papers)
+
+    def jobs(self, *kinds: str, gpu: bool | None = None) -> list[str]:
+        """Ids of the jobs of these kinds; `gpu`: only those that ask for one, or only the others."""
+        found = [job for job in self.plan.jobs.values() if job.kind in kinds]
+        return [job.id for job in found if gpu is None or wants_gpu(job) == gpu]
+
+    def job(self, id: str) -> Job:
+        return self.plan.jobs[id]
+
+    def records_of(self, paper: str, *, bench: bool = False) -> list[str]:
+        """The record files that the paper's verdicts rest on."""
+        jobs = [job for job in self.plan.of(paper) if (job.kind == "bench") == bench]
+        return [str((self.bench if bench else self.results) / job.id / RECORDS) for job in jobs]
+
+    def needs(self, id: str) -> list[str]:
+        """The files that a job reads of other jobs."""
+        files = []
+        for need in dict.fromkeys(n for ids in self.job(id).needs.values() for n in ids):
+            files += [str(self.results / need / name) for name in (RECORDS, ARRAYS)]
+            files += [str(self.results / need / CHOSEN)] if self.job(need).kind == "select" else []
+        return files
+
+    def priority(self, id: str) -> float:
+        """What to start first: the job with the longest chain of jobs waiting for it, of such the one with more rows."""
+        rows = sum(len(variant.seeds) for variant in self.job(id).variants)
+        return self._chains[id] + rows / (rows + 1)
+
+    @cached_property
+    def _chains(self) -> dict[str, int]:
+        """Job -> length of the longest chain of jobs that wait for it."""
+        found = dict.fromkeys(self.plan.jobs, 0)
+        for id in reversed(self.plan.jobs):  # a job comes after those that it needs
+            for need in (n for ids in self.job(id).needs.values() for n in ids):
+                found[need] = max(found[need], found[id] + 1)
+        return found
+
+    def data_files(self, id: str | None = None) -> list[str]:
+        """The embedded data files that a job reads, or all that `data.dvc` holds."""
+        if id is None:
+            found = list(cards().values())
+        else:
+            job = self.job(id)
+            found = [cards()[job.stand_ins.get(name, name)] for name in job.datasets]
+        return [file.path for card in found if card.embedded for file in card.files]
+
+    def source(self, id: str) -> str:
+        """The hash of the code that a job runs."""
+        return job_source(self.job(id).module)
+
+    def judging(self, paper: str) -> str:
+        """The hash of all that turns the paper's records into verdicts.json."""
+        config = self.plan.papers[paper]
+        missing = [dataclasses.asdict(m) for m in self.plan.missing if m.paper == paper]
+        shown = [config.title, config.authors, config.source, config.summary, config.budget]
+        facts = [config.claims, shown, missing, self.label, self.config.tier]
+        return digest([_plain(facts), source_hash("descent.report.judged")])
+
+    def writing(self, paper: str) -> str:
+        """The hash of all that turns the paper's verdicts and records into its page."""
+        config = self.plan.papers[paper]
+        package = config.package or f"descent.papers.{paper}"
+        captions = module_text(f"{package}.figures")  # docstrings are captions, and no source hash sees them
+        drawn = [f"{package}.figures"] if captions else []
+        code = source_hash(f"{package}.room", *drawn, "descent.report.page", "descent.report.figures")
+        return digest([_plain(config), self.label, code, captions, self.templates()])
+
+    def templates(self) -> str:
+        """The hash of the report's templates, styles and scripts."""
+        folder = Path(__file__).parents[1] / "report"
+        files = sorted(path for path in folder.rglob("*") if path.suffix in (".html", ".css", ".js"))
+        return digest([[path.name, path.read_text(encoding="utf-8")] for path in files])
+
+    def front(self) -> str:
+        """The hash of all that turns the papers' verdicts into the front page."""
+        return digest(
+            [
+                registered(self.root),
+                self.papers,
+                self.label,
+                self.templates(),
+                source_hash("descent.report.front", "descent.report.overview"),
+            ]
+        )
+
+    def tracking(self) -> dict[str, str]:
+        """Where the mirror goes, and the hash of what makes it."""
+        uri = self.config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or "under the results folder"
+        return {"uri": uri, "source": source_hash("descent.tracking.mirror")}
+
+    def found(self, paper: str) -> Results:
+        """What the run left on disk of one paper."""
+        return Results(self.plan, paper, self.root / self.results, self.root / self.bench)
+
+    def pattern(self, ids: list[str]) -> str:
+        """A regular expression for the wildcard `job` that matches exactly `ids` (nothing, when there are none)."""
+        return "|".join(re.escape(id) for id in ids) or "(?!)"
+
+    def _check_writable(self) -> None:
+        for name, folder in (("results", self.results), ("reports", self.reports)):
+            path = self.root / folder
+            while not path.exists():
+                path = path.parent
+            if not path.is_dir() or not os.access(path, os.W_OK):
+                raise ConfigError(
+                    f"config/config.yaml or --config: {name}: cannot write to {path}; make it a writable folder or name another"
+                )
+
+
+def wants_gpu(job: Job) -> bool:
+    """Whether the job's rule asks Snakemake for a GPU: it says `cuda`, or `auto` (which is content without one)."""
+    return job.device in ("auto", "cuda")
+
+
+def job_files(folder: str) -> dict[str, str]:
+    """The outputs of a job's rule."""
+    return {"records": f"{folder}/{RECORDS}", "arrays": f"{folder}/{ARRAYS}", "sidecar": f"{folder}/{SIDECAR}"}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return _plain(dataclasses.asdict(value))
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)) or type(value).__name__ == "dict_keys":
+        return [_plain(v) for v in value]
+    return value

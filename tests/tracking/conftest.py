@@ -1,0 +1,67 @@
+"""The synthetic paper of tests/report, and one prepared MLflow store that every test gets a copy of."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
+pytest.importorskip("mlflow", reason="mlflow is not installed")
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory):
+    """A checkout with records and report, without a store."""
+    from hill.make import publish
+
+    root = tmp_path_factory.mktemp("checkout")
+    publish(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """(an initialised store, how often its preparation ran when four came at once)."""
+    import subprocess
+    from concurrent.futures import ThreadPoolExecutor
+
+    from descent.tracking import mirror as track
+
+    database = tmp_path_factory.mktemp("store") / "mlflow.db"
+    calls, real = [], subprocess.run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(track.subprocess, "run", lambda *a, **k: (calls.append(a), real(*a, **k))[1])
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(track.initialise, [f"sqlite:///{database}"] * 4))
+    return database, len(calls)
+
+
+@pytest.fixture(scope="session")
+def mirrored(published, prepared, tmp_path_factory):
+    """(a checkout that was mirrored once, what `mirror` said of it)."""
+    from hill.make import Results, plan_of
+
+    from descent.tracking.mirror import mirror
+
+    root = tmp_path_factory.mktemp("mirrored") / "checkout"
+    shutil.copytree(published, root)
+    for suffix in (".db", ".version"):
+        shutil.copyfile(prepared[0].with_suffix(suffix), (root / "results" / "mlflow").with_suffix(suffix))
+    results = Results(plan_of(root), "hill", root / "results", root / "bench")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        return root, mirror(results, root / "reports" / "study", root=root)
+
+
+@pytest.fixture
+def checkout(mirrored, tmp_path, monkeypatch):
+    """A copy of the mirrored checkout, in a folder of the test's own."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return shutil.copytree(mirrored[0], tmp_path / "checkout")
+
+
+@pytest.fixture
+def first(mirrored):
+    """What `mirror` said when `checkout` was mirrored."""
+    return mirrored[1]
