@@ -33,7 +33,7 @@ CURVES = ("error", "distance", "unshifted_distance", "cka_distance")
 
 def run(job: Job, context: Context) -> Records:
     records = Records()
-    recordings = context.data["hatsopoulos2007"]
+    recordings = context.data[job.variants[0].params["recordings"]]
     programs = [list(group) for _, group in groupby(sorted(job.variants, key=_program), key=_program)]
     parts: list[list[dict[str, Tensor]]] = [[] for _ in programs]
     # Seeds outermost: what is done of a long job is whole seeds, with all rivals.

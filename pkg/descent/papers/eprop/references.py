@@ -14,9 +14,10 @@ from descent.papers.eprop.similarity import condition_average, floor, procrustes
 
 def run(job: Job, context: Context) -> Records:
     """One number a seed for the floors: the mean over its random halves. The baseline has no randomness."""
-    records, recordings = Records(), context.data["hatsopoulos2007"]
+    records = Records()
     for variant in job.variants:
         p, seeds = variant.params, variant.seeds
+        recordings = context.data[p["recordings"]]
         y = torch.as_tensor(recorded(recordings, np.arange(p["data_from"], 121, p["stride"]))).flatten(0, 1)
         records.add(variant, "baseline", procrustes(condition_average(y, DIRECTIONS), y).repeat(len(seeds)))
         half, found = min(p["half"], y.shape[1] // 2), []

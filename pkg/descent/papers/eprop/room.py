@@ -21,8 +21,11 @@ METRICS = {
     "dimensions": Metric("", "Participation ratio of the activity where theta is reached."),
     "loss": Metric("", "Cross-entropy over all steps, before the penalty.", "lower", log=True),
     "decision_accuracy": Metric("", "Share of steps of the decision period whose likeliest class is the right one.", "higher"),
-    "start_distance": Metric("", "|w - w*| at the start of the scalar toy.", "lower"),
-    "solution": Metric("", "The weight that gradient descent ends at."),
+    "weight": Metric("", "The scalar toy's weight w."),
+    "weight_gap": Metric("", "|w - w*| at the end of the scalar toy.", "lower", log=True),
+    "dynamics_to_bptt": Metric("rad", "DSA angle to a network of another seed trained by BPTT, whose seed stands in `step`.", "lower"),
+    "spectrum_to_bptt": Metric("", "Mean distance of matched eigenvalues of the same two linear dynamics.", "lower"),
+    "dynamics_of_one_start": Metric("rad", "DSA angle between networks that e-prop and BPTT trained from the same start.", "lower"),
     "baseline": Metric("", "Procrustes distance of the condition average to the recordings.", "lower"),
     "noise_floor": Metric("", "Procrustes distance of two disjoint random halves of the recorded units.", "lower"),
     "average_floor": Metric("", "Procrustes distance of the condition average of one half to the other half.", "lower"),
@@ -43,17 +46,25 @@ METHODS = {
 }  # fmt: skip
 
 NETWORK = ("units", "alpha", "activation", "gain", "dale", "density")
-LEARNING = ("lr", "penalty", "updates", "every", "block", "stack")
+LEARNING = ("lr", "penalty", "updates", "every", "block")
+COMPARED = ("recordings", "stride", "data_from")
 REACH = (
-    "batch", "stratified", "stride", "length", "cue_delays", "hold_delays", "test_cue", "test_hold", "test_length",
-    "window_from", "data_from",
+    "batch", "stratified", "length", "cue_delays", "hold_delays", "test_cue", "test_hold", "test_length", "window_from", *COMPARED,
 )  # fmt: skip
 MEASURED = ("target_error", "loose_error", "splits", "half", "components")
-TRAINED = (*NETWORK, *LEARNING, *REACH, *MEASURED)
+TRAINED = ExperimentCard("descent.papers.eprop.reach", (*NETWORK, *LEARNING, "stack", *REACH, *MEASURED))
+PERIODS = ("fixation", "stimulus", "delay", "decision", "target_accuracy")
 
 ROOM = Room(
     settings=SETTINGS,
     metrics=METRICS,
     methods=METHODS,
-    experiments={name: ExperimentCard("descent.papers.eprop.reach", TRAINED) for name in ("rules", "gains", "activations", "others", "rates")},
+    experiments={
+        **{name: TRAINED for name in ("rules", "gains", "architectures", "others", "modprop", "rates", "generated")},
+        "mante": ExperimentCard("descent.papers.eprop.mante", ("units", "alpha", "activation", "gain", *LEARNING, *PERIODS)),
+        "toy": ExperimentCard("descent.papers.eprop.toy", ("wanted", "start", "steps", "lr", "updates", "every", "block")),
+        "dynamics": ExperimentCard("descent.papers.eprop.dynamics", ("delays", "rank", "alignment_steps")),
+        "references": ExperimentCard("descent.papers.eprop.references", (*COMPARED, "splits", "half")),
+        "planted": ExperimentCard("descent.papers.eprop.planted", (*COMPARED, "planted")),
+    },
 )

@@ -47,10 +47,15 @@ SETTINGS: dict[str, Setting] = {
     "target_accuracy": Setting("Accuracy in the decision period that counts as solved.", float, 0.9, low=0, high=1),
     # What is measured
     "target_error": Setting(
-        "theta: the normalised error at which networks are compared.", float, 0.15, low=0, high=1, open_low=True
+        "theta: the normalised error at which networks are compared.", float, 0.15, low=0, high=1000, open_low=True
     ),
-    "loose_error": Setting("A second, larger theta, which more runs reach.", float, 0.3, low=0, high=1, open_low=True),
+    "loose_error": Setting("A second, larger theta, which more runs reach.", float, 0.3, low=0, high=1000, open_low=True),
     "splits": Setting("Random halves of the units that the noise floor averages over.", int, 100, low=1, high=100_000),
+    "recordings": Setting(
+        "What networks are compared with, and whose movement they learn.", str, "hatsopoulos2007",
+        choices=("hatsopoulos2007", "reach_generated"),
+    ),
+    "planted": Setting("The distance that is planted.", float, 0.0, low=0, high=1),
     "half": Setting("Units in each half.", int, 70, low=1, high=100_000),
     "components": Setting("Principal components of the activity that are kept for the comparison of dynamics.", int, 10, low=2, high=1000),
     # Comparison of dynamics
