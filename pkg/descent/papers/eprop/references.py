@@ -9,7 +9,7 @@ from descent.core.context import Context
 from descent.core.job import Job
 from descent.core.records import Records
 from descent.papers.eprop.reach_task import DIRECTIONS, recorded
-from descent.papers.eprop.similarity import condition_average, floor, procrustes, random_halves
+from descent.papers.eprop.similarity import centred, condition_average, floor, procrustes, random_halves
 
 
 def run(job: Job, context: Context) -> Records:
@@ -20,6 +20,8 @@ def run(job: Job, context: Context) -> Records:
         recordings = context.data[p["recordings"]]
         y = torch.as_tensor(recorded(recordings, np.arange(p["data_from"], 121, p["stride"]))).flatten(0, 1)
         records.add(variant, "baseline", procrustes(condition_average(y, DIRECTIONS), y).repeat(len(seeds)))
+        left, sizes, _ = torch.linalg.svd(centred(y), full_matrices=False)
+        records.array("recorded", (left * sizes)[:, : p["components"]].float())
         half, found = min(p["half"], y.shape[1] // 2), []
         for seed in seeds:
             halves = random_halves(context.streams.numpy("halves", seed), y.shape[1], half, p["splits"])

@@ -64,7 +64,7 @@ ROOM = Room(
         "mante": ExperimentCard("descent.papers.eprop.mante", ("units", "alpha", "activation", "gain", *LEARNING, *PERIODS)),
         "toy": ExperimentCard("descent.papers.eprop.toy", ("wanted", "start", "steps", "lr", "updates", "every", "block")),
         "dynamics": ExperimentCard("descent.papers.eprop.dynamics", ("delays", "rank", "alignment_steps")),
-        "references": ExperimentCard("descent.papers.eprop.references", (*COMPARED, "splits", "half")),
+        "references": ExperimentCard("descent.papers.eprop.references", (*COMPARED, "splits", "half", "components")),
         "planted": ExperimentCard("descent.papers.eprop.planted", (*COMPARED, "planted")),
     },
 )
