@@ -133,22 +133,30 @@ def _record(variants, parts, recordings, context: Context, records: Records) -> 
     for i, variant in enumerate(variants):
         own = {name: joined[name][:, i].double().numpy() for name in CURVES}
         for name in CURVES:
-            records.add(variant, name, own[name], step=steps)
+            # A silent network has an error and no distance.
+            lost = np.where(np.isfinite(own["error"]), "undefined", "diverged")
+            records.add(variant, name, own[name], step=steps, status=np.where(np.isfinite(own[name]), "ok", lost))
         at_target = {name: matched(steps, own["error"], own[name], p["target_error"]) for name in CURVES[1:]}
         for name, match in at_target.items():
-            records.add(variant, f"matched_{name}", match.values, status=match.status)
+            _add(records, variant, f"matched_{name}", match.values, match.status)
         match = at_target["distance"]
         records.add(variant, "updates_needed", match.updates, status=match.status)
         loose = matched(steps, own["error"], own["distance"], p["loose_error"])
-        records.add(variant, "loose_distance", loose.values, status=loose.status)
+        _add(records, variant, "loose_distance", loose.values, loose.status)
         kept, W = joined["kept"][i], {part: joined[part][i] for part in ("first", "last")}
         normalised = [f.normalised.mean().item() for f in floors(kept, p, recordings, seeds, context)]
-        records.add(variant, "normalised_distance", normalised, status=match.status)
-        records.add(variant, "dimensions", participation_ratio(kept.double()), status=match.status)
+        _add(records, variant, "normalised_distance", normalised, match.status)
+        _add(records, variant, "dimensions", participation_ratio(kept.double()).numpy(), match.status)
         label = array_label(variant)
         records.array(f"activity_{label}", leading(kept, p["components"]))
         for part, matrices in W.items():
             records.array(f"eigenvalues_{part}_{label}", eigenvalues(matrices))
+
+
+def _add(records: Records, variant: Variant, metric: str, values, status: Sequence[str]) -> None:
+    """A number at theta; undefined where theta was reached and the measure does not exist (silent units)."""
+    sound = np.isfinite(values)
+    records.add(variant, metric, values, status=["undefined" if s == "ok" and not ok else s for s, ok in zip(status, sound, strict=True)])
 
 
 def array_label(variant: Variant) -> str:
