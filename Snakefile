@@ -18,6 +18,8 @@ def resolved():
         if workflow.is_main_process:  # the processes that it starts for its jobs find everything prepared
             study.prepare()
         study.plan
+        if workflow.is_main_process:
+            study.hand_over()
         if workflow.is_main_process and workflow.local_exec:
             gpus = study.local_gpus()
             if gpus:  # without one `gpu` stays unlimited: jobs that would like a GPU run on the CPU side by side

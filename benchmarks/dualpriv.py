@@ -139,7 +139,7 @@ class Case:
 
         def step() -> Tensor:
             with torch.no_grad():
-                return method.step(state, noise).theta
+                return method.update(state, noise).theta
 
         return step
 
@@ -181,7 +181,7 @@ class Case:
 
         def step() -> Tensor:
             with torch.no_grad():
-                return method.step(state, noise).theta
+                return method.update(state, noise).theta
 
         return step
 

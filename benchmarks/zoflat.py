@@ -91,7 +91,7 @@ def linear(repeats: int) -> None:
         noise = STREAMS.normal("direction", SEEDS, (block, model.draws), state["k"])
         w = state["w"]
         for b, z in zip(*model.images(noise.transpose(0, 1)), strict=True):
-            w = method.step(w, model.vector(b, z))
+            w = method.update(w, model.vector(b, z))
         for _ in range(round(block * measured)):
             model.measure(w)
         state.update(w=model.vector(*w.weights), k=state["k"] + 1)
@@ -130,7 +130,7 @@ def toy(repeats: int) -> None:
         noise = direction(STREAMS.normal("direction", seeds, (block, 2 * n), state["k"]).transpose(0, 1).contiguous())
         x = state["x"]
         for u in zip(*noise, strict=True):
-            x = method.step(x, type(noise)(*u))
+            x = method.update(x, type(noise)(*u))
         state.update(x=x, k=state["k"] + 1)
 
     rng = np.random.default_rng(0)

@@ -6,8 +6,12 @@ import sys
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from hypothesis import settings
 
 from support import make_project
+
+settings.register_profile("suite", deadline=None)  # time is measured by benchmarks, never by a test
+settings.load_profile("suite")
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting to change, for exploring"
     )
     run.add_argument("--device", help="auto, cpu or cuda, instead of what the experiment declares")
-    run.add_argument("--results", type=Path, help="folder of the records (default: results/run)")
+    run.add_argument(
+        "--results",
+        type=Path,
+        help="folder of the records, a subfolder a scale and kind of seeds (default: results/run)",
+    )
     run.add_argument("--out", type=Path, help="copy the records to this Parquet file as well")
     run.set_defaults(act=_run)
     show = commands.add_parser("list", help="papers, experiments, methods, scales, claims", description=_list.__doc__)
@@ -122,14 +126,15 @@ def _run(options: argparse.Namespace) -> int:
         raise ConfigError(f"nothing to run: {'; '.join(sorted(reasons)) or 'no job at this scale'}")
 
     from descent.core.job import RECORDS
+    from descent.runner.current import is_current
     from descent.runner.devices import refuse_missing_cuda
 
     refuse_missing_cuda({job.id: job.device for job in jobs})
     from descent.runner.run import execute
 
-    results = options.results or root / "results" / "run" / options.scale
+    results = (options.results or root / "results" / "run") / plan.study.label
     for id in _needed_first(plan, jobs):
-        if not (results / id / RECORDS).is_file():
+        if not is_current(plan.jobs[id], results):
             print(f"{id} (needed)")
             execute(plan.jobs[id], results)
     folders = []
@@ -172,7 +177,8 @@ def _changed(job, assignments: Sequence[str], plan):
         if found := faults(f"--set: {variant.method}", allowed, changes):
             raise ConfigError(found)
         setting = {name: changes.get(name, value) for name, value in variant.setting.items()}
-        variants.append(replace(variant, setting=setting, params={**variant.params, **changes}))
+        tuned = {name: need for name, need in variant.tuned.items() if name not in changes}
+        variants.append(replace(variant, setting=setting, params={**variant.params, **changes}, tuned=tuned))
     return replace(job, variants=tuple(variants))
 
 

@@ -29,6 +29,8 @@ from functools import cache
 from typing import NamedTuple
 
 import torch
+from torch.autograd import forward_ad
+from torch.overrides import TorchFunctionMode
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
@@ -53,6 +55,11 @@ _READ_BACK = {
         "linalg_pinv",
         "linalg_matrix_exp",
     ),
+}
+# Functions of eigen- or singular values alone. While any dispatch mode is on, PyTorch computes the vectors as well, by another routine of
+# LAPACK with other last bits, on the host too; the CPU, asked for values of tensors without gradients, does not. See `_ValuesOnly`.
+_VALUES = {
+    getattr(torch.linalg, name) for name in ("eigvalsh", "svdvals", "matrix_norm", "norm", "cond", "matrix_rank")
 }
 _INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
 _LIBRARY = (os.path.dirname(torch.__file__) + os.sep, __file__)
@@ -98,6 +105,35 @@ class SimTensor(torch.Tensor):
         return repr(self.detach().cpu())
 
 
+class _ValuesOnly(TorchFunctionMode):
+    """Notes while a function of eigen- or singular values alone is called on tensors that carry no gradient."""
+
+    depth = 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        noted = func in _VALUES and not any(map(_differentiated, _tensors([*args, *(kwargs or {}).values()], [])))
+        _ValuesOnly.depth += noted
+        try:
+            return func(*args, **(kwargs or {}))
+        finally:
+            _ValuesOnly.depth -= noted
+
+
+def _differentiated(x: torch.Tensor) -> bool:
+    """Whether the CPU, too, would compute the vectors: for a gradient, or inside vmap, jvp and the like."""
+    recorded = x.requires_grad and torch.is_grad_enabled()
+    return recorded or torch._C._functorch.is_functorch_wrapped_tensor(x) or forward_ad._current_level >= 0
+
+
+def _as_on_the_cpu(func, args, kwargs):
+    """The arguments of an eigen- or singular value decomposition, vectors left out where only values were asked for."""
+    if _ValuesOnly.depth and func is aten._linalg_eigh.default:
+        return (args[0], *args[1:2]), {**kwargs, "compute_v": False}
+    if _ValuesOnly.depth and func is aten._linalg_svd.default:
+        return args[:1], {"full_matrices": False, "compute_uv": False, "driver": kwargs.get("driver")}
+    return args, kwargs
+
+
 class Accelerator(TorchDispatchMode):
     """The device `sim:0` while the `with` lasts, and the events that it saw."""
 
@@ -111,9 +147,12 @@ class Accelerator(TorchDispatchMode):
         # PyTorch runs an accelerator's backward pass on a thread of its own, where torch.func's hessian crashes with tensors made
         # in Python and no line of the caller's can be named.
         self._threads = torch.autograd.set_multithreading_enabled(False)
+        self._values = _ValuesOnly()
+        self._values.__enter__()
         return super().__enter__()
 
     def __exit__(self, *failure):
+        self._values.__exit__(*failure)
         self._threads.__exit__(*failure)
         _active.remove(self)
         return super().__exit__(*failure)
@@ -215,6 +254,7 @@ def _facts(func) -> frozenset:
 
 
 def _dispatch(func, args, kwargs, watch):
+    args, kwargs = _as_on_the_cpu(func, args, kwargs)
     tensors = _tensors(args, [])
     if kwargs:
         _tensors(kwargs.values(), tensors)

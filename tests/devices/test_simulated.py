@@ -87,6 +87,31 @@ def test_an_operation_gives_the_cpus_bytes(name):
         assert torch.equal(out.cpu(), OPERATIONS[name](x))
 
 
+DECOMPOSED = {
+    "eigvalsh": torch.linalg.eigvalsh,
+    "svdvals": torch.linalg.svdvals,
+    "matrix_norm": lambda x: torch.linalg.matrix_norm(x, 2),
+    "cond": torch.linalg.cond,
+    "eigh": lambda x: torch.linalg.eigh(x).eigenvectors,
+    "under vmap": lambda x: vmap(torch.linalg.eigvalsh)(x[None]),
+    "with a gradient": lambda x: torch.autograd.grad(torch.linalg.eigvalsh(x.requires_grad_()).square().sum(), x)[0],
+}
+
+
+@pytest.mark.parametrize("name", DECOMPOSED)
+def test_linear_algebra_has_the_bytes_of_a_run_without_the_device_on_the_host_too(name):
+    """PyTorch takes another routine for eigenvalues alone while somebody watches its operations."""
+    matrices = [values(n, n, seed=seed) for n in (3, 8, 30) for seed in range(3)]
+    matrices = [x @ x.T for x in matrices]
+    alone = [DECOMPOSED[name](x.clone()) for x in matrices]
+    with Accelerator() as sim:
+        on_host = [DECOMPOSED[name](x.clone()) for x in matrices]
+        assert not sim.events
+        on_device = [DECOMPOSED[name](x.to(DEVICE)).cpu() for x in matrices]
+    for want, here, there in zip(alone, on_host, on_device, strict=True):
+        assert torch.equal(want, here) and torch.equal(want, there)
+
+
 def _train(device, kind):
     torch.manual_seed(0)
     model = torch.nn.Sequential(

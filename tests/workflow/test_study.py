@@ -82,3 +82,17 @@ def test_snakemake_s_own_report_holds_the_figures_and_the_verdicts(studies):
     snakemake(studies[0], *SMOKE, "--report", "study.html")
     text = (studies[0] / "study.html").read_text()
     assert "verdicts.csv" in text and len(text) > 10_000
+
+
+def test_the_plan_is_resolved_once_and_handed_to_the_scripts(project, monkeypatch):
+    from descent.workflow import study as module
+    from descent.workflow.study import Study
+
+    monkeypatch.delenv("DESCENT_PLAN", raising=False)
+    whole = Study(project, {"scale": "smoke"})
+    monkeypatch.setenv("DESCENT_PLAN", "")
+    whole.hand_over()
+    monkeypatch.setattr(module, "make_plan", lambda *words: (_ for _ in ()).throw(AssertionError("resolved again")))
+    assert Study(project, {"scale": "smoke"}).plan == whole.plan
+    with pytest.raises(AssertionError, match="resolved again"):
+        _ = Study(project, {"scale": "study"}).plan

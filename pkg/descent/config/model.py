@@ -10,18 +10,53 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, field
 from typing import Any, Literal
 
+from typing_extensions import TypedDict  # pydantic asks for it below Python 3.12; torch brings it
+
 Scale = Literal["smoke", "study", "paper"]
 SCALES: tuple[Scale, ...] = ("smoke", "study", "paper")
 Value = str | int | float | bool | None
+Device = Literal["auto", "cpu", "cuda"]
+Tier = Literal["core", "extended"]
+Axis = list[Value] | dict[str, list[Value]]
+MOST_SEEDS, MOST_THREADS = 100_000, 1024
 STRICT = {"extra": "forbid"}
 
 
-def key(description: str, default: Any = MISSING, factory: Any = MISSING) -> Any:
-    """A key of the configuration with the sentence that documents it."""
+def key(
+    description: str,
+    default: Any = MISSING,
+    factory: Any = MISSING,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+) -> Any:
+    """A key of the configuration with the sentence that documents it.
+
+    low, high: limits of a number, inclusive. A text with `low=1` must not be empty.
+    """
     options = {} if factory is MISSING else {"default_factory": factory}
     if default is not MISSING:
         options["default"] = default
-    return field(metadata={"description": description}, **options)
+    limits = {name: value for name, value in (("low", low), ("high", high)) if value is not None}
+    return field(metadata={"description": description, **limits}, **options)
+
+
+class Rule(TypedDict, total=False):
+    """One rule of an experiment's `settings`: for the variants that `when` picks, settings of the room and these keys."""
+
+    __pydantic_config__ = {"extra": "allow"}  # noqa: RUF012
+    when: dict[str, Value | list[Value]]
+    seeds: int
+    datasets: list[str]
+    folders: list[str]
+    device: Device
+    tier: Tier
+    threads: int
+    tuned: dict[str, str]
+
+
+RESERVED = frozenset(Rule.__annotations__)
+"""The keys of a rule that are not settings of the room."""
 
 
 @dataclass
@@ -34,7 +69,7 @@ class DataConfig:
         "The environment variable DESCENT_MIRROR, where set, is used when this is empty.",
         None,
     )
-    timeout: float = key("Seconds that one import's URL is waited for.", 10.0)
+    timeout: float = key("Seconds that one import's URL is waited for.", 10.0, low=0.1, high=3600)
 
 
 @dataclass
@@ -59,9 +94,7 @@ class StudyConfig:
         "study",
     )
     papers: str | list[str] = key("`all`, or the papers to run: zoflat,rpg.", "all")
-    tier: Literal["core", "extended"] = key(
-        "extended adds the secondary sweeps that do not fit the study's budget.", "core"
-    )
+    tier: Tier = key("extended adds the secondary sweeps that do not fit the study's budget.", "core")
     seeds: Literal["verdict", "dev"] = key(
         "verdict: seeds from 1000, those that verdicts are computed on; dev: seeds from 500, for developing (their results and "
         "reports go to folders of their own).",
@@ -72,12 +105,19 @@ class StudyConfig:
     )
     retry_imports: bool = key("Try the URLs of absent imports before the jobs are planned.", False)
     results: str = key(
-        "The folder of records, logs and the MLflow store, relative to the checkout unless absolute.", "results"
+        "The folder of records, logs and the MLflow store, relative to the checkout unless absolute.", "results", low=1
     )
-    reports: str = key("The folder of the published reports, relative to the checkout unless absolute.", "reports")
-    budget: float = key("CPU-seconds that the study may take in all, every paper together.", 3000.0)
+    reports: str = key(
+        "The folder of the published reports, relative to the checkout unless absolute.", "reports", low=1
+    )
+    budget: float = key("CPU-seconds that the study may take in all, every paper together.", 3000.0, low=0)
     data: DataConfig = key("Where datasets come from.", factory=DataConfig)
     tracking: TrackingConfig = key("The MLflow mirror.", factory=TrackingConfig)
+
+    @property
+    def label(self) -> str:
+        """The folder of a run under results/ and reports/: the scale, and the seeds where they are not the verdicts'."""
+        return self.scale if self.seeds == "verdict" else f"{self.scale}-{self.seeds}"
 
 
 @dataclass
@@ -96,8 +136,8 @@ class SelectConfig:
     """What a `select` experiment chooses."""
 
     __pydantic_config__ = STRICT
-    of: str = key("The experiment whose records are compared (its seeds are the tuning seeds).")
-    metric: str = key("The metric, read at the last step and averaged over the seeds.")
+    of: str = key("The experiment whose records are compared (its seeds are the tuning seeds).", low=1)
+    metric: str = key("The metric, read at the last step and averaged over the seeds.", low=1)
     best: Literal["max", "min"] = key("Whether the largest or the smallest mean is the best.")
     over: list[str] = key(
         "The axes that form the grid; the method and the other axes are the groups that each get a choice."
@@ -109,12 +149,14 @@ class ScaleConfig:
     """One experiment at one scale."""
 
     __pydantic_config__ = STRICT
-    seeds: int = key("How many seeds; a rule in `settings` may say otherwise for some variants.", 1)
-    settings: list[dict[str, Any]] = key("Rules that come after the experiment's own.", factory=list)
-    skip: list[dict[str, Any]] = key(
+    seeds: int = key(
+        "How many seeds; a rule in `settings` may say otherwise for some variants.", 1, low=1, high=MOST_SEEDS
+    )
+    settings: list[Rule] = key("Rules that come after the experiment's own.", factory=list)
+    skip: list[dict[str, Value | list[Value]]] = key(
         "Variants left out at this scale: each entry maps axes (or `method`) to a value or a list.", factory=list
     )
-    vary: dict[str, Any] = key("Axes whose values differ at this scale.", factory=dict)
+    vary: dict[str, Axis] = key("Axes whose values differ at this scale.", factory=dict)
     methods: list[str] | None = key("The methods at this scale, when not all.", None)
     not_run: str | None = key("Why the experiment is not run at this scale; shown where its claims are.", None)
 
@@ -124,7 +166,7 @@ class ExperimentConfig:
     """One experiment of a paper."""
 
     __pydantic_config__ = STRICT
-    title: str = key("A few words, with the paper's figure or table.")
+    title: str = key("A few words, with the paper's figure or table.", low=1)
     about: str = key("What is run, for the report.", "")
     kind: Literal["train", "select", "bench", "analyse"] = key(
         "train: the room's `run`; analyse: the same, for work that needs more than the training packages; select: choose from "
@@ -132,7 +174,7 @@ class ExperimentConfig:
         "train",
     )
     methods: list[str] = key("The methods and rivals that take part.", factory=list)
-    vary: dict[str, Any] = key(
+    vary: dict[str, Axis] = key(
         "The setting axes, columns of the records: a list of values, or a list a method (methods not named have no such axis).",
         factory=dict,
     )
@@ -141,7 +183,7 @@ class ExperimentConfig:
         "By default the method and every axis.",
         None,
     )
-    settings: list[dict[str, Any]] = key(
+    settings: list[Rule] = key(
         "Rules, later ones override: an optional `when` (axis or `method` or `scale` -> value or list), then settings of the room, or "
         "`seeds`, `datasets`, `folders`, `device`, `tier`, `threads`, `tuned`.",
         factory=list,
@@ -160,12 +202,12 @@ class ExperimentConfig:
         "is absent the jobs are not run, and say so.",
         factory=list,
     )
-    device: Literal["auto", "cpu", "cuda"] = key(
+    device: Device = key(
         "auto: the rule asks for a GPU, and the job runs on the CPU where there is none (and says so); cpu: a GPU does not help; cuda: refused without one.",
         "cpu",
     )
-    tier: Literal["core", "extended"] = key("extended: run only with `--config tier=extended`.", "core")
-    threads: int = key("Threads of a job; part of its bytes.", 1)
+    tier: Tier = key("extended: run only with `--config tier=extended`.", "core")
+    threads: int = key("Threads of a job; part of its bytes.", 1, low=1, high=MOST_THREADS)
     seeds_from: Literal["verdict", "tuning"] = key(
         "tuning: seeds from 200, which no verdict is computed on.", "verdict"
     )
@@ -189,10 +231,10 @@ class PaperConfig:
 
     __pydantic_config__ = STRICT
     paper: str = key("The slug: also the name of the file and of the room's package.")
-    title: str = key("The paper's title.")
-    authors: str = key("Its authors.")
-    source: str = key("Where it can be read: arXiv number, venue.")
-    summary: str = key("What the paper says, in plain words.")
+    title: str = key("The paper's title.", low=1)
+    authors: str = key("Its authors.", low=1)
+    source: str = key("Where it can be read: arXiv number, venue.", low=1)
+    summary: str = key("What the paper says, in plain words.", low=1)
     notes: list[str] = key(
         "What a reader must know of this reproduction: departures, disclosures, what was not available.", factory=list
     )

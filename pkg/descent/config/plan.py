@@ -13,17 +13,24 @@ from typing import Any
 
 from descent.claims.model import parse_claims
 from descent.claims.references import reference_faults
-from descent.config.model import SCALES, ExperimentConfig, PaperConfig, ScaleConfig, StudyConfig
+from descent.config.model import (
+    MOST_SEEDS,
+    MOST_THREADS,
+    RESERVED,
+    ExperimentConfig,
+    PaperConfig,
+    ScaleConfig,
+    StudyConfig,
+)
+from descent.config.names import MEASURED, flat, name_faults, package_faults
 from descent.config.read import read_paper, registered
 from descent.core import declare, settings
-from descent.core.errors import ConfigError, DataError, listed, nearest
+from descent.core.errors import ConfigError, DataError, listed
 from descent.core.job import Job, Variant
 from descent.data.cards import stand_in
 from descent.data.presence import present
 
 FIRST_SEED = {"verdict": 1000, "dev": 500, "tuning": 200}
-MEASURED = ("step_cpu_seconds", "step_wall_seconds")  # what every `bench` job records
-RESERVED = {"when", "seeds", "datasets", "folders", "device", "tier", "threads", "tuned"}
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,9 @@ def make_plan(root: Path, study: StudyConfig, *, everything: bool = False) -> Pl
         try:
             paper = read_paper(root, slug)
             plan.papers[slug] = paper
+            where = f"config/papers/{slug}.yaml"
+            if found := package_faults(paper, where):
+                raise ConfigError(found)
             planner = _Planner(paper, room_of(paper), study, everything)
             planner.plan()
             faults += planner.faults
@@ -87,10 +97,11 @@ class _Planner:
 
     def plan(self) -> None:
         """Fill `jobs`, `missing` and `faults`, experiments in the order in which they feed each other."""
-        before = {name: self._depends_on(name, experiment) for name, experiment in self.paper.experiments.items()}
+        self.faults += name_faults(self.paper, self.room, self.where)
         self._claims()
         if self.faults:
             return
+        before = {name: _depends_on(experiment) for name, experiment in self.paper.experiments.items()}
         try:
             order = list(TopologicalSorter(before).static_order())
         except CycleError as error:
@@ -112,7 +123,7 @@ class _Planner:
             vary = [source.vary, *(scale.vary for scale in source.scales.values())] if source else []
             axes = (
                 {
-                    axis: list(dict.fromkeys(v for each in vary for v in _flat(each.get(axis, ()))))
+                    axis: list(dict.fromkeys(v for each in vary for v in flat(each.get(axis, ()))))
                     for axis in source.vary
                 }
                 if source
@@ -124,23 +135,6 @@ class _Planner:
             }
         metrics = [*self.room.metrics, *MEASURED]
         self.faults += reference_faults(claims, experiments, metrics, self.where)
-
-    def _depends_on(self, name: str, experiment: ExperimentConfig) -> list[str]:
-        known = self.paper.experiments
-        wanted = [need.experiment for need in experiment.needs.values()]
-        wanted += [experiment.select.of] if experiment.select else []
-        rules = [*experiment.settings, *(rule for scale in experiment.scales.values() for rule in scale.settings)]
-        wanted += [of for rule in rules for of in (rule.get("tuned") or {}).values()]
-        for other in dict.fromkeys(wanted):
-            if other not in known:
-                self.faults.append(
-                    f"{self.where}: experiments.{name}: unknown experiment `{other}`{nearest(other, known)}"
-                )
-        if (experiment.kind == "select") != (experiment.select is not None):
-            self.faults.append(
-                f"{self.where}: experiments.{name}: `select` goes with `kind: select`, one needs the other"
-            )
-        return [other for other in dict.fromkeys(wanted) if other in known]
 
     def _experiment(self, name: str, experiment: ExperimentConfig) -> None:
         scale = experiment.scales.get(self.study.scale)
@@ -156,17 +150,6 @@ class _Planner:
         if experiment.kind == "select":
             if reason is None and experiment.select:
                 self._select(name, experiment)
-        elif name not in self.room.experiments:
-            self.faults.append(
-                f"{self.where}: experiments: the room has no experiment `{name}`{nearest(name, self.room.experiments)}; "
-                f"it has {listed(sorted(self.room.experiments))}"
-            )
-        elif unknown := [m for m in experiment.methods if m not in self.room.methods]:
-            self.faults += [
-                f"{self.where}: experiments.{name}.methods: unknown method `{m}`{nearest(m, self.room.methods)}; "
-                f"known: {', '.join(self.room.methods)}"
-                for m in unknown
-            ]
         elif reason is None and scale is not None:
             self._train(name, experiment, scale)
         if reason is not None:
@@ -179,11 +162,6 @@ class _Planner:
             self._lost(name, None, {}, f"needs `{spec.of}`, which is not run")
             return
         axes = sources[0].axes
-        if unknown := [axis for axis in spec.over if axis not in axes]:
-            self.faults.append(
-                f"{self.where}: experiments.{name}.select.over: `{spec.of}` has no axis `{unknown[0]}`; it has {listed(axes)}"
-            )
-            return
         chosen = {"metric": spec.metric, "best": spec.best, "over": list(spec.over)}
         ids = tuple(job.id for job in sources)
         self.jobs.append(
@@ -207,26 +185,9 @@ class _Planner:
         where = f"{self.where}: experiments.{name}"
         axes = tuple(experiment.vary)
         vary = {**experiment.vary, **scale.vary}
-        if unknown := [axis for axis in scale.vary if axis not in axes]:
-            self.faults.append(
-                f"{where}.scales.{self.study.scale}.vary: no axis `{unknown[0]}`{nearest(unknown[0], axes)}"
-            )
-            return
         rules = [*experiment.settings, *scale.settings]
         takes = {m: self.room.allowed(name, m) for m in experiment.methods}
-        self._check_rules(where, rules, scale.skip, axes, experiment, takes)
-        named = [*experiment.folders, *(folder for rule in rules for folder in rule.get("folders", ()))]
-        self.faults += [
-            f"{where}.folders: unknown setting `{f}`{nearest(f, self.room.settings)}"
-            for f in named
-            if f not in self.room.settings
-        ]
         split = experiment.split if experiment.split is not None else ["method", *axes]
-        if unknown := [part for part in split if part not in ("method", "seed", *axes)]:
-            self.faults.append(
-                f"{where}.split: no axis `{unknown[0]}`{nearest(unknown[0], axes)}; allowed: {', '.join(['method', 'seed', *axes])}"
-            )
-            return
         blocks: dict[str, list[tuple[Variant, dict[str, Any]]]] = {}
         for method in scale.methods or experiment.methods:
             for setting in _settings(method, axes, vary):
@@ -261,7 +222,7 @@ class _Planner:
             when = rule.get("when") or {}
             if not _matches(when, cell):
                 continue
-            reserved |= {k: v for k, v in rule.items() if k in RESERVED - {"when"}}
+            reserved |= {k: v for k, v in rule.items() if k in RESERVED and k != "when"}
             named = "method" in when
             given |= {k: v for k, v in rule.items() if k not in RESERVED and (named or k in takes)}
         params = settings.with_defaults(takes, takes, {**given, **axes})
@@ -274,10 +235,11 @@ class _Planner:
             for n in takes
             if n not in params and n not in reserved["tuned"]
         ]
-        seeds = reserved["seeds"]
-        if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
-            self.faults.append(f"{owner}: `seeds` must be a whole number of at least 1, got {seeds!r}")
+        if not 1 <= reserved["seeds"] <= MOST_SEEDS:
+            self.faults.append(f"{owner}: `seeds` must lie in [1, {MOST_SEEDS}], got {reserved['seeds']!r}")
             reserved["seeds"] = 1
+        if not 1 <= reserved["threads"] <= MOST_THREADS:
+            self.faults.append(f"{owner}: `threads` must lie in [1, {MOST_THREADS}], got {reserved['threads']!r}")
         return params, reserved
 
     def _seeds(self, method, setting, params, reserved, experiment, one_each) -> Iterator[Variant]:
@@ -350,32 +312,17 @@ class _Planner:
                 stand_ins[name] = taken
         return hashes, stand_ins, None
 
-    def _check_rules(self, where, rules, skip, axes, experiment, takes) -> None:
-        """Misspelt keys of rules, which would otherwise match nothing in silence."""
-        known = {name for table in takes.values() for name in table}
-        everywhere = [experiment.vary, *(s.vary for s in experiment.scales.values())]
-        values = {axis: {v for vary in everywhere for v in _flat(vary.get(axis, ()))} for axis in axes}
-        values |= {"method": set(experiment.methods), "scale": set(SCALES)}
-        for rule in rules:
-            for name in rule:
-                if name not in known | RESERVED:
-                    allowed = known | RESERVED
-                    self.faults.append(
-                        f"{where}.settings: unknown setting `{name}`{nearest(name, allowed)}; allowed: {', '.join(sorted(allowed))}"
-                    )
-        for when in [*(rule.get("when") or {} for rule in rules), *skip]:
-            for axis, wanted in when.items():
-                if axis not in values:
-                    self.faults.append(
-                        f"{where}: `{axis}` is no axis{nearest(axis, values)}; allowed: {', '.join(values)}"
-                    )
-                elif unknown := [v for v in _flat(wanted) if v not in values[axis]]:
-                    self.faults.append(
-                        f"{where}: no {axis} is `{unknown[0]}`{nearest(unknown[0], map(str, values[axis]))}; known: {listed(sorted(map(str, values[axis])))}"
-                    )
-
     def _lost(self, experiment: str, method: str | None, setting: Mapping[str, Any], reason: str) -> None:
         self.missing.append(Missing(self.paper.paper, experiment, method, dict(setting), reason))
+
+
+def _depends_on(experiment: ExperimentConfig) -> list[str]:
+    """The experiments whose jobs come first."""
+    rules = [*experiment.settings, *(rule for scale in experiment.scales.values() for rule in scale.settings)]
+    wanted = [need.experiment for need in experiment.needs.values()]
+    wanted += [experiment.select.of] if experiment.select else []
+    wanted += [of for rule in rules for of in rule.get("tuned", {}).values()]
+    return list(dict.fromkeys(wanted))
 
 
 def _settings(method: str, axes: Sequence[str], vary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -389,18 +336,12 @@ def _settings(method: str, axes: Sequence[str], vary: Mapping[str, Any]) -> Iter
 
 
 def _matches(when: Mapping[str, Any], cell: Mapping[str, Any]) -> bool:
-    return all(cell.get(axis) in _flat(wanted) for axis, wanted in when.items())
-
-
-def _flat(values: Any) -> list[Any]:
-    if isinstance(values, Mapping):
-        return [v for group in values.values() for v in _flat(group)]
-    return list(values) if isinstance(values, (list, tuple)) else [values]
+    return all(cell.get(axis) in flat(wanted) for axis, wanted in when.items())
 
 
 def _same(found: Any, wanted: Any) -> bool:
     options = found if isinstance(found, tuple) else (found,)
-    return any(option == w or str(option) == str(w) for option in options for w in _flat(wanted))
+    return any(option == w or str(option) == str(w) for option in options for w in flat(wanted))
 
 
 def _filled(template: Any, values: Mapping[str, Any]) -> Any:

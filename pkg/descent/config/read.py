@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
 from descent.config.model import PaperConfig, StudyConfig
+from descent.config.shape import limit_faults, plain_faults
 from descent.core.errors import ConfigError, listed, nearest
 
 T = TypeVar("T")
@@ -65,25 +67,47 @@ def read_yaml(path: Path) -> dict[str, Any]:
         data = yaml.load(path.read_text(encoding="utf-8"), Loader=_NoDuplicates)
     except FileNotFoundError:
         raise ConfigError(f"{shown}: the file is missing; restore it (`git checkout {shown}`) or write it") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{shown}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}:" if mark else ""
-        raise ConfigError(f"{shown}:{line} not valid YAML: {getattr(error, 'problem', error)}") from None
+        reason = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise ConfigError(f"{shown}:{line} not valid YAML: {reason}") from None
+    except RecursionError:
+        raise ConfigError(f"{shown}: nested more deeply than any key is; look for a missing line break") from None
+    except ValueError as error:  # an impossible date, a number of thousands of digits
+        reason = " ".join(str(error).split(";")[0].split())
+        raise ConfigError(f"{shown}: a value cannot be read ({reason}); put it in quotes or mend it") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{shown}: must hold keys and values, got {type(data).__name__}")
+    if faults := list(plain_faults(data, shown)):
+        raise ConfigError(dict.fromkeys(faults))
     return data
 
 
 def checked(kind: type[T], data: Mapping[str, Any], where: str) -> T:
     """`data` as `kind`, every fault of it in one ConfigError. Without pydantic: built, only unknown keys refused."""
     try:
-        from pydantic import TypeAdapter, ValidationError
+        from pydantic import ValidationError
     except ModuleNotFoundError:
         return build(kind, data, where)
+    found: list[str] = []
+    value = None
     try:
-        return TypeAdapter(kind).validate_python(data)
+        value = _adapter(kind).validate_python(data)
     except ValidationError as error:
-        raise ConfigError(dict.fromkeys(_sentence(kind, fault, where) for fault in error.errors())) from None
+        found = [_sentence(kind, fault, where) for fault in error.errors()]
+    if found := [*found, *limit_faults(kind, data, where)]:
+        raise ConfigError(dict.fromkeys(found))
+    return value
+
+
+@cache
+def _adapter(kind: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
 
 
 def build(kind: Any, data: Any, where: str) -> Any:
@@ -143,20 +167,24 @@ def _inside(kind: Any, part: Any) -> Any:
     return args[-1] if args else Any
 
 
-class _NoDuplicates(yaml.SafeLoader):
+class _NoDuplicates(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     """YAML in which a key given twice is an error instead of the last one winning in silence."""
 
 
-def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode, deep: bool = False) -> dict:
+def _mapping(loader: Any, node: yaml.MappingNode, deep: bool = False) -> dict:
     seen = set()
     for key_node, _ in node.value:
         if key_node.tag == "tag:yaml.org,2002:merge":
             continue  # `<<: *anchor`
         name = loader.construct_object(key_node, deep=deep)
+        if not isinstance(name, Hashable):
+            raise yaml.constructor.ConstructorError(
+                None, None, "a list or mapping cannot be a key", key_node.start_mark
+            )
         if name in seen:
             raise yaml.constructor.ConstructorError(None, None, f"the key `{name}` is given twice", key_node.start_mark)
         seen.add(name)
-    return yaml.SafeLoader.construct_mapping(loader, node, deep)
+    return yaml.constructor.SafeConstructor.construct_mapping(loader, node, deep)
 
 
 _NoDuplicates.add_constructor(

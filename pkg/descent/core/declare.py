@@ -30,7 +30,9 @@ class MethodCard:
     """A method or rival as the reader meets it.
 
     role: what it is for in the study. tag: where its form comes from (paper, code, derived, ours).
-    settings: the names of the settings that it alone takes. syncs_per_step: host synchronisations a step that the
+    settings: the names of the settings that its builder takes, which gets exactly these (`variant.own`).
+    builder: "module:function" within the room, where there is one: a test holds its signature to `settings`.
+    syncs_per_step: host synchronisations a step that the
     method cannot avoid (0 for nearly all; the device tests hold it to the number).
     """
 
@@ -40,6 +42,7 @@ class MethodCard:
     tag: str = "paper"
     settings: tuple[str, ...] = ()
     syncs_per_step: float = 0
+    builder: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ class StudyError(Exception):
     """Something the user can mend; `str(error)` says how."""
 
 
-class SettingError(StudyError):
+class SettingError(StudyError, ValueError):
     """A method or experiment was given a setting outside its limits."""
 
 

@@ -7,12 +7,16 @@ of its steps takes from the host, and what one step does. Steps run on the devic
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Generic, NamedTuple, TypeVar
 
 State = TypeVar("State")
 Noise = TypeVar("Noise")
 Info = TypeVar("Info")
+
+
+class Nothing(NamedTuple):
+    """The Info of a step that has nothing to report."""
 
 
 @dataclass(frozen=True)
@@ -32,3 +36,34 @@ class Method(Generic[State, Noise, Info]):
     def update(self, state: State, noise: Any = None) -> State:
         """The state after one step, its Info dropped."""
         return self.step(state, noise)[0]
+
+
+@dataclass(frozen=True)
+class Unseeded(Method[State, Noise, Info]):
+    """A method that says how it draws before it knows whose numbers it draws.
+
+    drawing(streams, seeds, block, ...) -> draw; `seeded` takes the same and gives the `Method` that `iterate` runs.
+    """
+
+    drawing: Callable[..., Callable[[int, int], Noise]] | None = None
+
+    def seeded(self, *arguments: Any, **options: Any) -> Unseeded[State, Noise, Info]:
+        """The method with its `draw`."""
+        if self.drawing is None:
+            raise TypeError("this method draws nothing")
+        return replace(self, draw=self.drawing(*arguments, **options))
+
+
+@dataclass(frozen=True)
+class Acting(Generic[State]):
+    """A method that makes its own data: a step is behaviour, the world's answer to it, learning.
+
+    schedule(budget, seeds, coin) -> how much each seed draws at each update, settled before the first one.
+    init(...) -> State, as of a `Method`.
+    behaviour(state, draw) -> what acts in the world. learn(state, draw, answer, number) -> State; number: from 1.
+    """
+
+    schedule: Callable[..., Any]
+    init: Callable[..., State]
+    behaviour: Callable[[State, Any], Any]
+    learn: Callable[[State, Any, Any, int], State]

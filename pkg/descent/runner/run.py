@@ -25,6 +25,7 @@ from descent.core.files import digest, read_npz, sha256, write_json, write_npz
 from descent.core.job import ARRAYS, CHOSEN, RECORDS, SIDECAR, Job, Variant
 from descent.core.records import Records, read_records, write_records
 from descent.core.streams import Streams
+from descent.runner.current import dependency_key
 from descent.runner.datasets import Datasets
 from descent.runner.sidecar import sidecar
 from descent.runner.source import job_source
@@ -41,8 +42,7 @@ def perform(
 ) -> Records:
     """Do a job in memory: no file is written, no global state is left changed. The same call gives the same bytes."""
     needs = dict(needs or {})
-    tuned = [_with_tuned(variant, needs) for variant in job.variants]
-    job = replace(job, variants=tuple(tuned))
+    job = resolved(job, needs)
     context = Context(
         device=torch.device(device),
         streams=Streams(job.paper),
@@ -57,6 +57,11 @@ def perform(
 
         return measure(module.bench(job, context), job)
     return module.run(job, context)
+
+
+def resolved(job: Job, needs: Mapping[str, Need]) -> Job:
+    """The job with every tuned setting filled in by what its `select` job chose."""
+    return replace(job, variants=tuple(_with_tuned(variant, needs) for variant in job.variants))
 
 
 def _with_tuned(variant: Variant, needs: Mapping[str, Need]) -> Variant:
@@ -94,8 +99,9 @@ def execute(
             say(choice.note)
         if torch.device(choice.device).type == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        key = digest([json.loads(job.to_json()), source, needed, torch.__version__, choice.device])
-        checkpoint = FileCheckpoint(folder / "checkpoint.pt", key, checkpoint_every)
+        key = dependency_key(job, source, needed)
+        resumed = digest([key, torch.__version__, choice.device])
+        checkpoint = FileCheckpoint(folder / "checkpoint.pt", resumed, checkpoint_every)
         began = time.perf_counter(), time.process_time()
         if job.kind == "select":
             from descent.runner.tuning import choose_best
@@ -105,7 +111,7 @@ def execute(
         else:
             records = perform(job, device=choice.device, needs=needs, checkpoint=checkpoint, say=say)
         write_npz(folder / ARRAYS, records.arrays)
-        write_json(folder / SIDECAR, sidecar(job, source, needed, choice, began))
+        write_json(folder / SIDECAR, sidecar(resolved(job, needs), key, source, needed, choice, began))
     write_records(folder / RECORDS, records.frame(job))  # last: its presence says that the job is done
     checkpoint.remove()
     return folder

@@ -19,12 +19,16 @@ from descent.core.job import Job
 
 
 def sidecar(
-    job: Job, source: str, needed: Mapping[str, str], choice: Any, began: tuple[float, float]
+    job: Job, key: str, source: str, needed: Mapping[str, str], choice: Any, began: tuple[float, float]
 ) -> dict[str, Any]:
-    """What is worth knowing of a run and may differ from run to run."""
+    """What is worth knowing of a run and may differ from run to run.
+
+    job: with its tuned settings filled in. key: what tells whether the result is current (`runner.current`).
+    """
     cuda = torch.device(choice.device).type == "cuda"
     return {
         "job": json.loads(job.to_json()),
+        "key": key,
         "source_hash": source,
         "needs_sha256": dict(needed),
         "device": torch.cuda.get_device_name() if cuda else "cpu",

@@ -22,6 +22,7 @@ from descent.core.job import ARRAYS, CHOSEN, RECORDS, SIDECAR, Job
 from descent.data.cards import cards
 from descent.results.stored import Results
 from descent.runner.source import job_source, module_text, source_hash
+from descent.workflow.handover import hand_over, handed_over
 
 
 class Study:
@@ -33,8 +34,7 @@ class Study:
         self.config: StudyConfig = read_study(root, overrides)
         if self.config.data.mirror:
             os.environ["DESCENT_MIRROR"] = str((root / self.config.data.mirror).resolve())
-        suffix = "" if self.config.seeds == "verdict" else f"-{self.config.seeds}"
-        self.label = f"{self.config.scale}{suffix}"
+        self.label = self.config.label
         self.results = Path(self.config.results) / self.label
         self.reports = Path(self.config.reports) / self.label
         self.bench = Path(self.config.reports) / "bench" / self.config.scale
@@ -63,7 +63,12 @@ class Study:
 
     @cached_property
     def plan(self) -> Plan:
-        return make_plan(self.root, self.config)
+        """Resolved once a run: the process that was called hands it to those that it starts."""
+        return handed_over(self.config) or make_plan(self.root, self.config)
+
+    def hand_over(self) -> None:
+        """Leave the plan for the scripts of this run, below the results folder."""
+        hand_over(self.plan, self.root / self.results / "plan.json")
 
     @property
     def papers(self) -> list[str]:

@@ -21,12 +21,12 @@ from descent.papers.dualpriv.sampling import Counts, poisson_batches
 def run(problem, method, seeds=(500, 501), steps=3, block=2, theta=None):
     """The loop in its plainest form."""
     state = method.init(start(problem, seeds) if theta is None else theta)
-    draw = method.draw(STREAMS, seeds, block)
+    draw = method.drawing(STREAMS, seeds, block)
     for k in range(math.ceil(steps / block)):
         count = min(block, steps - k * block)
         noise = draw(k, count)
         for i in range(count):
-            state = method.step(state, one(noise, i))
+            state = method.update(state, one(noise, i))
     return state
 
 
@@ -59,8 +59,8 @@ def test_a_step_equals_the_slow_twin(keep, kind, clip_norm):
     book = ledger(clip_norm=clip_norm)
     method = dpsgd(problem, book, step_size=0.7, keep=keep, block_score=kind)
     theta = some_theta(problem, rows=2)
-    noise = one(method.draw(STREAMS, (500, 501), 1)(0, 1), 0)
-    got = method.step(method.init(theta), noise).theta
+    noise = one(method.drawing(STREAMS, (500, 501), 1)(0, 1), 0)
+    got = method.update(method.init(theta), noise).theta
     for row in range(2):
         expected = slow_step(problem, theta[row], one(noise, row), book, 0.7, keep, kind)
         assert_close(got[row], expected, atol=1e-10, rtol=1e-10)
@@ -82,18 +82,20 @@ def test_clipping_bounds_every_sample_over_all_blocks_jointly(b, clip_norm, seed
         assert_close(total[row], (factors[:, None] * torch.cat([g[row] for g in gradients], -1)).sum(0))
 
 
-def test_keep_one_is_dp_sgd_bit_for_bit():
+def test_keep_one_is_dp_sgd():
     problem = make_problem(dtype=torch.float32)
     dual = run(problem, dpsgd(problem, ledger(), step_size=1.0, keep=1.0))
     theta = start(problem)
     book = ledger()
-    draw = dpsgd(problem, book, step_size=1.0).draw(STREAMS, (500, 501), 2)
+    draw = dpsgd(problem, book, step_size=1.0).drawing(STREAMS, (500, 501), 2)
     for k, count in ((0, 2), (1, 1)):
         noise = draw(k, count)
         for i in range(count):
             gradients = sample_gradients(problem, theta, noise.index[i], noise.present[i])
             theta = theta - 1.0 * ((clipped_sum(gradients, 1.0) + book.noise_std * noise.normal[i]) / book.batch)
-    assert torch.equal(dual.theta, theta)
+    assert torch.equal(dual.theta, run(problem, dpsgd(problem, ledger(), step_size=1.0)).theta)
+    # One product of all rows rounds unlike a product a row on some processors.
+    torch.testing.assert_close(dual.theta, theta, atol=1e-6, rtol=1e-5)
 
 
 def test_no_noise_no_clipping_every_record_is_gradient_descent():
@@ -122,17 +124,17 @@ def test_an_empty_batch_still_adds_noise_and_counts():
     none = Noise(
         torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.float64), None, normal, theta[:, :0]
     )
-    state = method.step(method.init(theta), none)
+    state = method.update(method.init(theta), none)
     assert_close(state.theta, theta - 2.0 * book.noise_std * normal / book.batch)
     assert state.step == 1
     counted = none._replace(counts=Counts(0, ((0,),)))
-    assert torch.equal(method.step(method.init(theta), counted).theta, state.theta)
+    assert torch.equal(method.update(method.init(theta), counted).theta, state.theta)
 
 
 def test_the_noise_has_the_accounted_size_on_every_coordinate():
     problem = make_problem()
     book = ledger(steps=400)
-    noise = dpsgd(problem, book, step_size=1.0).draw(STREAMS, (500, 501), 400)(0, 400)
+    noise = dpsgd(problem, book, step_size=1.0).drawing(STREAMS, (500, 501), 400)(0, 400)
     assert noise.normal.shape == (400, 2, problem.layout.size)
     spread = noise.normal.std(0)
     assert spread.mean().item() == pytest.approx(1, abs=0.005) and (spread > 0.8).all()
@@ -143,8 +145,8 @@ def test_pruned_blocks_do_not_move_and_19_do():
     problem = make_problem()
     theta = some_theta(problem, rows=2)
     method = dpsgd(problem, ledger(), step_size=1.0, keep=0.8)
-    noise = one(method.draw(STREAMS, (500, 501), 1)(0, 1), 0)
-    moved = method.step(method.init(theta), noise).theta - theta
+    noise = one(method.drawing(STREAMS, (500, 501), 1)(0, 1), 0)
+    moved = method.update(method.init(theta), noise).theta - theta
     for row in range(2):
         changed = [moved[row, b.start : b.start + b.size].any().item() for b in problem.layout.blocks]
         assert sum(changed) == 19
@@ -160,10 +162,10 @@ def test_keep_counts_are_filed_under_their_phase():
 def test_random_blocks_ignore_the_update_and_keep_as_many():
     problem = make_problem()
     method = dpsgd(problem, ledger(), step_size=1.0, keep=0.5, block_score="random")
-    noise = one(method.draw(STREAMS, (500, 501), 1)(0, 1), 0)
+    noise = one(method.drawing(STREAMS, (500, 501), 1)(0, 1), 0)
     theta = some_theta(problem, rows=2)
-    kept = method.step(method.init(theta), noise).kept[0]
-    other = method.step(method.init(-theta), noise._replace(normal=-3 * noise.normal)).kept[0]
+    kept = method.update(method.init(theta), noise).kept[0]
+    other = method.update(method.init(-theta), noise._replace(normal=-3 * noise.normal)).kept[0]
     assert torch.equal(kept, other) and (kept.sum(-1) == 12).all()
     assert not torch.equal(kept[0], kept[1])
 
@@ -175,7 +177,7 @@ def test_adam_equals_torch_adam_fed_with_the_noisy_gradient():
     state = run(problem, method, seeds=(500,), steps=4)
     theta = torch.nn.Parameter(start(problem, (500,)))
     adam = torch.optim.Adam([theta], lr=0.01, betas=(0.9, 0.999), eps=1e-8)
-    draw = method.draw(STREAMS, (500,), 2)
+    draw = method.drawing(STREAMS, (500,), 2)
     for k in (0, 1):
         noise = draw(k, 2)
         for i in range(2):
@@ -195,12 +197,14 @@ def test_a_seed_does_not_notice_its_companions():
 
 def test_methods_share_batches_and_noise_and_nothing_else_is_shared():
     problem = make_problem()
-    plain = dpsgd(problem, ledger(), step_size=1.0).draw(STREAMS, (500, 501), 2)(1, 2)
-    random = dpsgd(problem, ledger(), step_size=3.0, keep=0.5, block_score="random").draw(STREAMS, (500, 501), 2)(1, 2)
+    plain = dpsgd(problem, ledger(), step_size=1.0).drawing(STREAMS, (500, 501), 2)(1, 2)
+    random = dpsgd(problem, ledger(), step_size=3.0, keep=0.5, block_score="random").drawing(STREAMS, (500, 501), 2)(
+        1, 2
+    )
     assert torch.equal(plain.index, random.index) and torch.equal(plain.normal, random.normal)
     assert not torch.equal(plain.normal[:, 0], plain.normal[:, 1])
     # Sampling and noise come from different streams: more records leave the noise as it is.
-    more = dpsgd(make_problem(records=20), ledger(records=20), step_size=1.0).draw(STREAMS, (500, 501), 2)(1, 2)
+    more = dpsgd(make_problem(records=20), ledger(records=20), step_size=1.0).drawing(STREAMS, (500, 501), 2)(1, 2)
     assert torch.equal(plain.normal, more.normal)
 
 
@@ -269,7 +273,7 @@ def test_the_choice_follows_the_noisy_update():
     problem = make_problem()
     method = dpsgd(problem, ledger(), step_size=1.0, keep=0.5)
     theta = some_theta(problem)
-    noise = one(method.draw(STREAMS, (500,), 1)(0, 1), 0)
+    noise = one(method.drawing(STREAMS, (500,), 1)(0, 1), 0)
     other = noise._replace(normal=torch.randn(1, problem.layout.size, dtype=torch.float64))
-    masks = [method.step(method.init(theta), n).kept[0] for n in (noise, other)]
+    masks = [method.update(method.init(theta), n).kept[0] for n in (noise, other)]
     assert not torch.equal(*masks)

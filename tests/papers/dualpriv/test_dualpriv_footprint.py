@@ -50,7 +50,7 @@ def test_the_counted_first_order_step_is_the_methods_step(keep, checkpoint, nois
     theta, book = some_theta(problem), ledger(clip_norm=0.4)
     normal = torch.randn(1, problem.layout.size, dtype=torch.float64)
     expected = dpsgd(problem, book, step_size=0.7, keep=keep)
-    expected = expected.step(expected.init(theta), Noise(INDEX, ONES, None, normal, theta[:, :0])).theta
+    expected = expected.update(expected.init(theta), Noise(INDEX, ONES, None, normal, theta[:, :0])).theta
     case = case_of(problem, theta, noise, checkpoint)
     first_order_step(
         case, keep=keep, clip_norm=0.4, noise_std=book.noise_std, batch=book.batch, step_size=0.7,
@@ -67,7 +67,7 @@ def test_the_counted_zeroth_order_step_is_the_methods_step(noise):
     z = torch.randn(1, problem.layout.size, dtype=torch.float64)
     scalar = torch.tensor([0.3], dtype=torch.float64)
     method = dpzero(problem, book, step_size=0.7)
-    expected = method.step(method.init(theta), ZerothNoise(INDEX, ONES, None, z, scalar)).theta
+    expected = method.update(method.init(theta), ZerothNoise(INDEX, ONES, None, z, scalar)).theta
     case = case_of(problem, theta, noise)
     parts = z.split(problem.layout.pieces, -1)
     zeroth_order_step(

@@ -30,12 +30,12 @@ def five_steps(make):
     problem = make_problem()
     method = make(problem, ledger(batch=4))
     states = [method.init(some_theta(problem, rows=2))]
-    draw = method.draw(STREAMS, SEEDS, 3)
+    draw = method.drawing(STREAMS, SEEDS, 3)
     with torch.no_grad():
         for k, count in ((0, 3), (1, 2)):
             noise = draw(k, count)
             for i in range(count):
-                states.append(method.step(states[-1], one(noise, i)))
+                states.append(method.update(states[-1], one(noise, i)))
     return states
 
 
@@ -85,13 +85,13 @@ def test_cuda_graphs_take_the_steps_of_the_cpu(form):
         problem = make_problem(device=torch.device("cuda"))
         method = make(problem, ledger(batch=4))
         state = method.init(some_theta(problem, rows=2))
-        draw = method.draw(STREAMS, SEEDS, 3)
+        draw = method.drawing(STREAMS, SEEDS, 3)
         with torch.no_grad():
             for k, count in ((0, 3), (1, 2)):
                 noise = draw(k, count)
                 for i in range(count):
                     step = one(noise, i)
-                    state = method.step(state, type(step)(*(z if z is None else z.cuda() for z in step)))
+                    state = method.update(state, type(step)(*(z if z is None else z.cuda() for z in step)))
         return state.theta.cpu()
 
     assert_close(there(FORMS[form]), five_steps(FORMS[form])[-1].theta, atol=1e-8, rtol=1e-8)

@@ -33,7 +33,7 @@ def test_a_quadratic_gives_the_exact_slope_for_every_probe(monkeypatch, probe):
     total = torch.zeros_like(theta)
     draws = torch.randn(4000, 1, problem.layout.size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     for z in draws[:50]:
-        moved = method.step(
+        moved = method.update(
             State(theta, 0), Noise(everyone, ones(12), None, z, torch.zeros(1, dtype=torch.float64))
         ).theta
         assert_close(theta - moved, (theta * z).sum() * z, atol=1e-9, rtol=1e-7)
@@ -49,8 +49,8 @@ def test_a_step_equals_the_slow_twin():
     book = ledger(clip_norm=0.3)
     method = dpzero(problem, book, step_size=0.2, probe=1e-3)
     theta = some_theta(problem, rows=2)
-    noise = one(method.draw(STREAMS, (500, 501), 1)(0, 1), 0)
-    got = method.step(method.init(theta), noise).theta
+    noise = one(method.drawing(STREAMS, (500, 501), 1)(0, 1), 0)
+    got = method.update(method.init(theta), noise).theta
     clipped = 0
     for row in range(2):
         z, total = noise.direction[row], 0.0
@@ -89,11 +89,11 @@ def test_batches_are_those_of_dp_sgd_and_a_seed_stands_alone():
     from descent.papers.dualpriv.first_order import dpsgd
 
     problem = make_problem()
-    first = dpsgd(problem, ledger(), step_size=1.0).draw(STREAMS, (500, 501), 3)(0, 3)
+    first = dpsgd(problem, ledger(), step_size=1.0).drawing(STREAMS, (500, 501), 3)(0, 3)
     method = dpzero(problem, ledger(), step_size=1.0)
-    zeroth = method.draw(STREAMS, (500, 501), 3)(0, 3)
+    zeroth = method.drawing(STREAMS, (500, 501), 3)(0, 3)
     assert torch.equal(first.index, zeroth.index)
-    alone = method.draw(STREAMS, (501,), 3)(0, 3)
+    alone = method.drawing(STREAMS, (501,), 3)(0, 3)
     assert torch.equal(zeroth.direction[:, 1:], alone.direction) and torch.equal(zeroth.normal[:, 1:], alone.normal)
     assert not torch.equal(first.normal, zeroth.direction)
 

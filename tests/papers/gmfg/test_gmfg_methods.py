@@ -54,7 +54,7 @@ def small(graphons=("unifatt",), players=8, intervals=20, **changes):
 
 def run(method, state, updates):
     for _ in range(updates):
-        state = method.step(state)
+        state = method.update(state)
     return state
 
 
@@ -120,7 +120,7 @@ def test_the_prototype_s_errors_of_the_default_game():
     want = {"constant": (9.9e-2, 3.1e-2, 3.0e-3, 9.1e-5, 8.5e-8), "threshold": (1.8e-1, 7.3e-2, 1.1e-2, 7.2e-4, 2.8e-6)}
     slopes = (2.1e-2, 5.5e-4, 3.7e-7, 6.5e-12)
     game, players, best = small(tuple(want), players=50, intervals=100)
-    step, state = pg(game, players).step, from_zero(game, players)
+    step, state = pg(game, players).update, from_zero(game, players)
     errors, K_errors = [], []
     for _ in range(13):
         state = step(state)
@@ -134,7 +134,7 @@ def test_the_prototype_s_errors_of_the_default_game():
 def test_with_long_inner_loops_the_outer_factor_is_rho():
     game, players, best = small(GRAPHONS)
     rho = outer_rate(game, players.values)
-    step, state, errors = pg(game, players, slope_steps=60, intercept_steps=60).step, from_zero(game, players), []
+    step, state, errors = pg(game, players, slope_steps=60, intercept_steps=60).update, from_zero(game, players), []
     for _ in range(9):
         state = step(state)
         errors.append(players_norm(game, state.Z - best.Z)[0])
@@ -178,7 +178,7 @@ def test_vanilla_is_natural_where_the_covariance_is_one():
     state = started(game, players, K, torch.zeros(1, 10, 1, 1, 4, dtype=torch.float64))
     one = {"slope_steps": 1, "intercept_steps": 1}
     torch.testing.assert_close(
-        vanilla(game, players, **one).step(state), pg(game, players, **one).step(state), atol=1e-13, rtol=0
+        vanilla(game, players, **one).update(state), pg(game, players, **one).update(state), atol=1e-13, rtol=0
     )
 
 
@@ -202,17 +202,17 @@ def test_undamped_is_picard_and_picard_is_pg_with_endless_inner_loops():
     start = from_zero(game, players)
     full, half, exact = damped(game, players, damping=1.0), damped(game, players), picard(game, players)
     assert torch.equal(run(full, start, 2).Z, run(exact, start, 2).Z)
-    torch.testing.assert_close(half.step(start).Z, (start.Z + exact.step(start).Z) / 2, atol=1e-14, rtol=0)
-    long = pg(game, players, slope_steps=120, intercept_steps=120).step(start)
-    torch.testing.assert_close(long.Z, exact.step(start).Z, atol=1e-11, rtol=0)
+    torch.testing.assert_close(half.update(start).Z, (start.Z + exact.update(start).Z) / 2, atol=1e-14, rtol=0)
+    long = pg(game, players, slope_steps=120, intercept_steps=120).update(start)
+    torch.testing.assert_close(long.Z, exact.update(start).Z, atol=1e-11, rtol=0)
 
 
 def test_the_naive_slope_feels_the_players_and_the_method_s_does_not():
     game, players, _ = small()
     start = from_zero(game, players)
     other = start._replace(Z=start.Z + 1)
-    assert torch.equal(pg(game, players).step(start).K, pg(game, players).step(other).K)
-    assert not torch.allclose(naive(game, players).step(start).K, naive(game, players).step(other).K, atol=1e-3)
+    assert torch.equal(pg(game, players).update(start).K, pg(game, players).update(other).K)
+    assert not torch.allclose(naive(game, players).update(start).K, naive(game, players).update(other).K, atol=1e-3)
 
 
 def test_the_naive_slope_diverges_at_the_method_s_step_size_even_from_beside_the_equilibrium():

@@ -113,8 +113,8 @@ def test_a_seed_and_a_noise_level_do_not_notice_their_companions():
     w, _, _, K, G = scene()
     alone, _, _, K1, G1 = scene(noise=(1.0,), seeds=SEEDS[:1])
     step, same = (
-        sampled(w, particles=8, slope_steps=2, intercept_steps=2),
-        sampled(alone, particles=8, slope_steps=2, intercept_steps=2),
+        sampled(w, particles=8, slope_steps=2, intercept_steps=2).update,
+        sampled(alone, particles=8, slope_steps=2, intercept_steps=2).update,
     )
     many = step(Sampled(K, G, simulated_population(w, K, G, keys("z"), 8)), keys(0))
     one = same(Sampled(K1, G1, simulated_population(alone, K1, G1, keys("z")[:1], 8)), keys(0)[:1])
@@ -125,7 +125,7 @@ def test_a_seed_and_a_noise_level_do_not_notice_their_companions():
 def test_with_many_runs_it_comes_near_the_equilibrium():
     w, exact, players, _, _ = scene(noise=(0.1,), intervals=5, seeds=SEEDS[:1])
     best = nash(exact, players)
-    step = sampled(w, particles=400)
+    step = sampled(w, particles=400).update
     state = Sampled(*(torch.zeros(1, 1, *shape, dtype=torch.float64) for shape in ((5, 1, 1), (5, 1, 4), (6, 1, 4))))
     for i in range(5):
         state = step(state, keys(i)[:1])
@@ -164,7 +164,7 @@ def test_outer_iterations_replay_too():
     from descent.papers.gmfg.policy_gradient import started
 
     game, players = Game.scalar(intervals=8), players_on(kernel("threshold", 5), default_means(5))
-    step = pg(game, players).step
+    step = pg(game, players).update
     a = b = started(game, players, torch.zeros(1, 8, 1, 1).double(), torch.zeros(1, 8, 1, 1, 5).double())
     replayed = captured(step, Tape)
     for _ in range(3):

@@ -126,7 +126,7 @@ def test_slopes_are_the_same_for_all_graphons_and_players():
     start = -1 + 0.5 * torch.randn(1, 20, 1, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for name in GRAPHONS:
         players = players_on(kernel(name, 8), default_means(8))
-        step = pg(game, players).step
+        step = pg(game, players).update
         state = started(game, players, start, torch.zeros(1, 20, 1, 1, 8, dtype=torch.float64))
         for _ in range(3):
             state = step(state)

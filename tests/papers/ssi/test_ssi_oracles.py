@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from descent.papers.ssi import phase
-from descent.papers.ssi.flow import escape_time, flow, single_direction_gain, velocity
+from descent.papers.ssi.gradient_flow import escape_time, flow, single_direction_gain, velocity
 from descent.papers.ssi.quadrature import (
     curvature,
     loss,

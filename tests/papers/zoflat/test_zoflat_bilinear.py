@@ -96,7 +96,7 @@ def test_official_script_zo():
             # The digits that the chaos of 1000 steps leaves of a loss near zero.
             assert_close(F.loss(x), f64(expected[t][0]), rtol=1e-7, atol=1e-12)
             assert_close(F.trace(x), f64(expected[t][1]), rtol=1e-10, atol=0)
-        x = method.step(x, direction(f64(rng.randn(200))))
+        x = method.update(x, direction(f64(rng.randn(200))))
 
 
 def test_official_script_zo_to_its_last_step():
@@ -105,7 +105,7 @@ def test_official_script_zo_to_its_last_step():
     x = f64(rng.randn(200))
     method = zo(F, step_size=1e-3, smoothing=0.1)
     for u in f64(rng.randn(19999, 200)):
-        x = method.step(x, direction(u))
+        x = method.update(x, direction(u))
     assert_close(F.trace(x), f64(164.1632654717634), rtol=1e-7, atol=0)
 
 
@@ -113,19 +113,19 @@ def test_official_script_gd():
     """Oracle 7: the step size starts beyond stability, so the trace falls before it freezes."""
     x = f64(np.random.RandomState(17).randn(200))
     method = gd(F, step_size=0.01)
-    x = method.step(x)
+    x = method.update(x)
     assert_close(F.loss(x), f64(10.281987282423225), rtol=1e-12, atol=0)
     assert_close(F.trace(x), f64(216.4573886614267), rtol=1e-12, atol=0)
     for _ in range(99):
-        x = method.step(x)
+        x = method.update(x)
     assert_close(F.trace(x), f64(180.14205515116726), rtol=1e-12, atol=0)
 
 
 def test_dd_is_the_limit_of_zo():
     """Oracle 9."""
     x, u = normals(3, 2, 30)
-    limit = dd(F, step_size=1e-3).step(x, direction(u))
-    assert_close(zo(F, step_size=1e-3, smoothing=1e-5).step(x, direction(u)), limit, rtol=0, atol=1e-8)
+    limit = dd(F, step_size=1e-3).update(x, direction(u))
+    assert_close(zo(F, step_size=1e-3, smoothing=1e-5).update(x, direction(u)), limit, rtol=0, atol=1e-8)
 
 
 def test_variants_in_one_program_equal_one_trajectory_at_a_time():
@@ -135,7 +135,7 @@ def test_variants_in_one_program_equal_one_trajectory_at_a_time():
     x = start.expand(len(smoothings), seeds, 2 * n).clone()
     method = random_walk(F, 1e-2, f64(smoothings)[:, None])
     for u in draws:
-        x = method.step(x, direction(u))
+        x = method.update(x, direction(u))
     for v, smoothing in enumerate(smoothings):
         for s in range(seeds):
             slow = plain_zo(start[s].numpy(), draws[:, s].numpy(), 1e-2, smoothing or 1e-6)
@@ -149,7 +149,7 @@ def test_a_seed_does_not_notice_its_companions(seeds, n, seed):
     method = zo(F, step_size=1e-2, smoothing=0.3)
     together, alone = start, start[-1:]
     for u in draws:
-        together, alone = method.step(together, direction(u)), method.step(alone, direction(u[-1:]))
+        together, alone = method.update(together, direction(u)), method.update(alone, direction(u[-1:]))
     assert_close(together[-1:], alone, rtol=1e-12, atol=1e-12)
 
 
@@ -158,7 +158,7 @@ def test_sam_is_the_gradient_uphill():
     g = torch.autograd.grad(F.loss(x), x)[0]
     ahead = (x + 0.3 * g / (g.norm() + 1e-12)).detach().requires_grad_()
     expected = x - 0.01 * torch.autograd.grad(F.loss(ahead), ahead)[0]
-    got = sam(F, step_size=0.01, radius=0.3).step(x.detach()[None])
+    got = sam(F, step_size=0.01, radius=0.3).update(x.detach()[None])
     assert_close(got[0], expected.detach(), rtol=1e-12, atol=1e-12)
 
 

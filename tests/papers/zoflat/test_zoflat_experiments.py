@@ -87,7 +87,7 @@ def test_rows_of_the_toy_job_are_its_methods_run_alone():
     u = torch.cat([streams.normal("direction", (501,), (min(7, 60 - 7 * k), 8), k)[0] for k in range(9)])
     traces = {0: problem.trace(x)}
     for t in range(60):
-        x = method.step(x, direction(u[t : t + 1]))
+        x = method.update(x, direction(u[t : t + 1]))
         traces[t + 1] = problem.trace(x)
     own = frame.query("method == 'zo' and smoothing == 0.1 and seed == 501 and metric == 'trace'")
     assert {0, 1, 20, 60} <= set(own["step"])

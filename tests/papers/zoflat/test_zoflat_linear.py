@@ -155,7 +155,7 @@ def test_zo_and_dd_walk_together_on_a_quadratic(toy_data):
     for u in 0.01 * normals(3, 20, 1, 10):
         for name, w in walks.items():
             method = dd(model, step_size=1e-2) if name == "dd" else zo(model, step_size=1e-2, smoothing=name)
-            walks[name] = method.step(w, image(model, u))
+            walks[name] = method.update(w, image(model, u))
             assert (walks[name].margins < 0.9).all()
     assert_close(walks[0.01], walks["dd"], rtol=1e-9, atol=1e-12)
     assert_close(walks[0.02], walks["dd"], rtol=1e-9, atol=1e-12)
@@ -195,7 +195,7 @@ def test_reduction_equals_all_weights_one_seed_at_a_time(name, loss, toy_data):
     v, w = image(small, start), full.vector(start)
     method, method_full = METHODS[name](small), METHODS[name](full)
     for u in noise:
-        v, w = method.step(v, image(small, u)), method_full.step(w, full.vector(u))
+        v, w = method.update(v, image(small, u)), method_full.update(w, full.vector(u))
     got, got_full = small.measure(v), full.measure(w)
     assert_close(v.margins, w.margins, rtol=1e-9, atol=1e-10)
     for s in range(seeds):
@@ -229,8 +229,8 @@ def test_a_seed_does_not_notice_its_companions(dim, p, seeds, seed, name, loss):
     together, alone = reduced(data, loss, draws), reduced(data, loss, draws[-1:])
     v, w = image(together, start), image(alone, start[-1:])
     for u in noise:
-        v = METHODS[name](together).step(v, image(together, u))
-        w = METHODS[name](alone).step(w, image(alone, u[-1:]))
+        v = METHODS[name](together).update(v, image(together, u))
+        w = METHODS[name](alone).update(w, image(alone, u[-1:]))
     assert_close(v.z[:, -1:], w.z, rtol=1e-9, atol=1e-9)
     for metric, value in together.measure(v).items():
         assert_close(value[-1:], alone.measure(w)[metric], rtol=1e-9, atol=1e-9)
@@ -263,7 +263,7 @@ def test_margins_that_move_along_do_not_drift(toy_data):
     method = zo(model, step_size=1e-3, smoothing=0.05)
     w = image(model, 0.1 * normals(2, 1, 7))
     for u in zip(*model.images(normals(3, 10_000, 1, 7)), strict=True):
-        w = method.step(w, model.vector(*u))
+        w = method.update(w, model.vector(*u))
     assert_close(w.margins, model.vector(w.b, w.z).margins, rtol=0, atol=1e-11)
 
 
@@ -339,4 +339,4 @@ def test_seed_29_trajectory_of_200_features(loss, path, a5a):
             assert got["train_loss"].item() == pytest.approx(expected[t][0], abs=6e-11)
             assert got["trace"].item() == pytest.approx(expected[t][1], abs=6e-7)
             assert got["test_accuracy"].item() == pytest.approx(expected[t][2], abs=6e-7)
-        w = method.step(w, vector(torch.from_numpy(rng.randn(1, 201))))
+        w = method.update(w, vector(torch.from_numpy(rng.randn(1, 201))))

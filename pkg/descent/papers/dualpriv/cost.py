@@ -102,12 +102,12 @@ def _step(variant: Variant, context: Any) -> Callable[[], object]:
         method = dpsgd(problem, ledger, step_size=p["step_size"], keep=p["keep"] if plan.blocks else 1.0)
     seed = variant.seeds[0]
     state = method.init(initial(problem.layout, [context.streams.torch("adapter", seed)]).to(context.device))
-    noise = on_device(method.draw(context.streams, (seed,), _DRAWN)(0, _DRAWN), context.device)
+    noise = on_device(method.drawing(context.streams, (seed,), _DRAWN)(0, _DRAWN), context.device)
 
     def step() -> None:
         nonlocal state
         with torch.no_grad():
-            moved = method.step(state, tree_map(lambda z: z[state.step], noise))
+            moved = method.update(state, tree_map(lambda z: z[state.step], noise))
         state = moved._replace(step=moved.step % _DRAWN)
 
     return step

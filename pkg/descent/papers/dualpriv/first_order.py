@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from descent.core.method import Nothing, Unseeded
 from descent.core.settings import check
 from descent.core.streams import Streams
 from descent.papers.dualpriv.blocks import block_map, largest, masked, scores
@@ -52,17 +53,6 @@ class Noise(NamedTuple):
     counts: Counts | None  # of the block; None: every place counts
     normal: Tensor  # (S, p) standard normals
     chance: Tensor  # (S, M) uniforms for the random choice of blocks; (S, 0) without it
-
-
-class Method(NamedTuple):
-    """init(theta (S, p)) -> State; step(state, noise) -> State.
-
-    draw(streams, seeds, block, members=None)(k, count) -> Noise on the host; members: see `poisson_batches`.
-    """
-
-    init: Callable[[Tensor], State]
-    step: Callable[[State, Noise], State]
-    draw: Callable[..., Callable[[int, int], Noise]]
 
 
 def clip_factors(gradients: Sequence[Tensor], clip_norm: float) -> Tensor:
@@ -120,7 +110,7 @@ def dpsgd(
     block_score: str = "rms",
     optimiser: str = "sgd",
     micro_batch: int | None = None,
-) -> Method:
+) -> Unseeded[State, Noise, Nothing]:
     """step_size: lr. keep: share of blocks whose update is applied. block_score: rms, l2, or random (the control).
 
     micro_batch: samples whose activations are held at once; the whole batch by default. Sums of clipped gradients add
@@ -152,16 +142,16 @@ def dpsgd(
         mask = largest(chance if block_score == "random" else scores(blocks, update, block_score), keep)
         return masked(blocks, update, mask), mask
 
-    def step(state: State, noise: Noise) -> State:
+    def step(state: State, noise: Noise) -> tuple[State, Nothing]:
         sizes = noise.counts and noise.counts.at(state.step)
         update, mask = pruned(state.theta, noise.index, noise.present, noise.normal, noise.chance, sizes)
         kept = state.kept.clone()
         kept[min(state.step * PHASES // ledger.steps, PHASES - 1)] += mask
         if optimiser == "sgd":
-            return State(state.theta - step_size * update, state.first, state.second, state.step + 1, kept)
-        return _adam(state, update, step_size, kept)
+            return State(state.theta - step_size * update, state.first, state.second, state.step + 1, kept), Nothing()
+        return _adam(state, update, step_size, kept), Nothing()
 
-    def draw(
+    def drawing(
         streams: Streams, seeds: Sequence[int], block: int, members: np.ndarray | None = None
     ) -> Callable[[int, int], Noise]:
         def drawn(k: int, count: int) -> Noise:
@@ -177,7 +167,7 @@ def dpsgd(
 
         return drawn
 
-    return Method(init, step, draw)
+    return Unseeded(init, step, None, drawing)
 
 
 def _adam(state: State, update: Tensor, step_size: float, kept: Tensor, eps: float = 1e-8) -> State:

@@ -100,15 +100,15 @@ def train(
         )
     ledger.match(rate=params["batch"] / params["records"], steps=params["steps"], noise_std=ledger.noise_std)
     start = initial(problem.layout, [world.streams.torch("adapter", seed) for seed in variant.seeds])
+    method = method.seeded(world.streams, variant.seeds, BLOCK, members)
     state, trace = iterate(
         context,
         variant.key,
         method.init(start.to(world.device)),
-        method.step,
+        method,
         steps=params["steps"],
         block=BLOCK,
-        draw=method.draw(world.streams, variant.seeds, BLOCK, members),
-        measure=None if measure is None else lambda state: measure(problem, state.theta),
+        measure=None if measure is None else lambda state, _: measure(problem, state.theta),
         at=at,
     )
     return Run(plan, ledger, problem, state.theta, getattr(state, "kept", None), trace)

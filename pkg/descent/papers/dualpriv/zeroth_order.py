@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from descent.core.method import Nothing, Unseeded
 from descent.core.settings import check
 from descent.core.streams import Streams
 from descent.papers.dualpriv.problem import Problem, sample_losses
@@ -42,14 +43,6 @@ class Noise(NamedTuple):
     normal: Tensor  # (S,) standard normals
 
 
-class Method(NamedTuple):
-    """As first_order.Method."""
-
-    init: Callable[[Tensor], State]
-    step: Callable[[State, Noise], State]
-    draw: Callable[..., Callable[[int, int], Noise]]
-
-
 def private_slope(difference: Tensor, present: Tensor, normal: Tensor, ledger: Ledger) -> Tensor:
     """s (S,) = (sum_i clip(difference_i) + sigma C N(0, 1)) / B; difference, present: (S, b); normal: (S,).
 
@@ -59,7 +52,9 @@ def private_slope(difference: Tensor, present: Tensor, normal: Tensor, ledger: L
     return (clipped.sum(-1) + ledger.noise_std * normal) / ledger.batch
 
 
-def dpzero(problem: Problem, ledger: Ledger, *, step_size: float, probe: float = 1e-3) -> Method:
+def dpzero(
+    problem: Problem, ledger: Ledger, *, step_size: float, probe: float = 1e-3
+) -> Unseeded[State, Noise, Nothing]:
     """step_size: lr along z. probe: mu, the length of the two-sided difference. Raises SettingError."""
     check("dualpriv", SETTINGS, step_size=step_size, probe=probe)
     ledger.confirm()
@@ -76,12 +71,12 @@ def dpzero(problem: Problem, ledger: Ledger, *, step_size: float, probe: float =
         slope = private_slope((above - below) / (2 * probe), present, normal, ledger)
         return theta - step_size * slope[:, None] * direction
 
-    def step(state: State, noise: Noise) -> State:
+    def step(state: State, noise: Noise) -> tuple[State, Nothing]:
         sizes = noise.counts and noise.counts.at(state.step)
         theta = moved(state.theta, noise.index, noise.present, noise.direction, noise.normal, sizes)
-        return State(theta, state.step + 1)
+        return State(theta, state.step + 1), Nothing()
 
-    def draw(
+    def drawing(
         streams: Streams, seeds: Sequence[int], block: int, members: np.ndarray | None = None
     ) -> Callable[[int, int], Noise]:
         def drawn(k: int, count: int) -> Noise:
@@ -94,4 +89,4 @@ def dpzero(problem: Problem, ledger: Ledger, *, step_size: float, probe: float =
 
         return drawn
 
-    return Method(lambda theta: State(theta, 0), step, draw)
+    return Unseeded(lambda theta: State(theta, 0), step, None, drawing)

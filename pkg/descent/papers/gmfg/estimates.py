@@ -11,6 +11,7 @@ from torch import Tensor
 from descent.core.context import Context
 from descent.core.iterate import iterate
 from descent.core.job import Job, Variant
+from descent.core.method import Nothing
 from descent.core.records import Records
 from descent.papers.gmfg.instances import (
     Instance,
@@ -21,9 +22,7 @@ from descent.papers.gmfg.instances import (
     players_norm,
     slope_norm,
 )
-from descent.papers.gmfg.model_free import Sampled, on_device, sampled, simulated_population, world
-
-TAKES = ("particles", "slope_steps", "intercept_steps", "slope_step_size", "intercept_step_size", "radius", "chunk")
+from descent.papers.gmfg.model_free import Sampled, keys, on_device, sampled, simulated_population, world
 
 
 def run(job: Job, context: Context) -> Records:
@@ -48,20 +47,14 @@ def _together(variants: Sequence[Variant], context: Context, records: Records) -
     K = initial_slopes(context.streams, seeds, p["intervals"])
     G = initial_intercepts(context.streams, seeds, p["intervals"], p["players"])[..., 0, :]
     K, G = _wide(K, V).to(device), _wide(G, V).to(device)
-    Z = simulated_population(simulated, K, G, keys(context, seeds, "start").to(device), p["particles"])
-    step = sampled(simulated, **{name: p[name] for name in TAKES})
+    Z = simulated_population(simulated, K, G, keys(context.streams, seeds, "start").to(device), p["particles"])
+    method = sampled(simulated, **first.own).seeded(context.streams, seeds)
     _, trace = iterate(
-        context, f"sampled-{p['particles']}", Sampled(K, G, Z), step,
-        steps=p["updates"], block=1, draw=lambda k, count: keys(context, seeds, k)[None],
-        measure=measure_of(host.to(device)), at=range(1, p["updates"] + 1),
+        context, f"sampled-{p['particles']}", method.init(K, G, Z), method,
+        steps=p["updates"], block=1, measure=measure_of(host.to(device)), at=range(1, p["updates"] + 1),
     )  # fmt: skip
     for i, variant in enumerate(variants):
         records.add_trace(variant, trace, slice(i * len(seeds), (i + 1) * len(seeds)))
-
-
-def keys(context: Context, seeds: Sequence[int], k: int | str) -> Tensor:
-    """(S,) int64: the keys of iteration k, or of the start, one a seed."""
-    return torch.tensor([context.streams.entropy("runs", seed, k) % 2**63 for seed in seeds])
 
 
 def _wide(x: Tensor, V: int) -> Tensor:
@@ -69,14 +62,14 @@ def _wide(x: Tensor, V: int) -> Tensor:
     return x.expand(V, *x.shape).contiguous()
 
 
-def measure_of(host: Instance) -> Callable[[Sampled], dict[str, Tensor]]:
+def measure_of(host: Instance) -> Callable[[Sampled, Nothing], dict[str, Tensor]]:
     """Relative errors, (V S,), noise levels first."""
     game, best = host.game, host.equilibrium
     K, G, Z = best.K, best.G[..., 0, :], best.Z[..., 0, :]
     flat = lambda x: x[..., None, :].flatten(0, 1)  # noqa: E731  (V, S, ...) -> rows, with an axis for the graphon
     norms = slope_norm(game, K), players_norm(game, G[..., None, :]), players_norm(game, Z[..., None, :])
 
-    def measure(state: Sampled) -> dict[str, Tensor]:
+    def measure(state: Sampled, _: Nothing) -> dict[str, Tensor]:
         V = len(state.K)
         return {
             "K_error": slope_norm(game, (state.K - K).flatten(0, 1)) / norms[0],

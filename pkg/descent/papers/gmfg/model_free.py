@@ -19,7 +19,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from descent.core.method import Nothing, Unseeded
 from descent.core.settings import check
+from descent.core.streams import Streams
 from descent.papers.gmfg.game import Game
 from descent.papers.gmfg.naive_slope import inverse
 from descent.papers.gmfg.recursions import dot
@@ -65,8 +67,8 @@ def on_device(w: World, device: torch.device) -> World:
 def sampled(
     w: World, *, particles: int = 64, slope_steps: int = 20, intercept_steps: int = 20, slope_step_size: float = 0.15,
     intercept_step_size: float = 0.3, radius: float = 0.1, chunk: int = 0,
-) -> Callable[[Sampled, Tensor], Sampled]:  # fmt: skip
-    """step(state, keys): one outer iteration; keys (S,) int64, the iteration's own, one a seed.
+) -> Unseeded[Sampled, Tensor, Nothing]:  # fmt: skip
+    """init(K, G, Z); step(state, keys): one outer iteration; keys (S,) int64, the iteration's own, one a seed.
 
     The intercepts' step size is halved, divided by three, ... every ten steps of an iteration.
     Raises SettingError for a setting outside its limits.
@@ -92,15 +94,23 @@ def sampled(
     def population_step(K: Tensor, G: Tensor, keys: Tensor) -> Tensor:
         return simulated_population(w, K, G, keys, particles)
 
-    def step(state: Sampled, keys: Tensor) -> Sampled:
+    def step(state: Sampled, noise: Tensor) -> tuple[Sampled, Nothing]:
         K, G, Z = state
         for i in range(slope_steps):
-            K = slope_step(K, subkey(keys, SLOPE, i))
+            K = slope_step(K, subkey(noise, SLOPE, i))
         for i in range(intercept_steps):
-            G = intercept_step(K, G, Z, subkey(keys, INTERCEPT, i), falling[i])
-        return Sampled(K, G, population_step(K, G, subkey(keys, POPULATION)))
+            G = intercept_step(K, G, Z, subkey(noise, INTERCEPT, i), falling[i])
+        return Sampled(K, G, population_step(K, G, subkey(noise, POPULATION))), Nothing()
 
-    return step
+    def drawing(streams: Streams, seeds: Sequence[int]) -> Callable[[int, int], Tensor]:
+        return lambda k, count: keys(streams, seeds, k)[None]
+
+    return Unseeded(Sampled, step, None, drawing)
+
+
+def keys(streams: Streams, seeds: Sequence[int], k: int | str) -> Tensor:
+    """(S,) int64: the keys of iteration k (a block of its own), or of the start, one a seed."""
+    return torch.tensor([streams.entropy("runs", seed, k) % 2**63 for seed in seeds])
 
 
 def slope_estimate(

@@ -13,7 +13,7 @@ from descent.core.settings import check
 from descent.papers.gmfg.game import Game
 from descent.papers.gmfg.intercept import adjoint_gradient, affine_gradient, descend, offset
 from descent.papers.gmfg.players import Players, population
-from descent.papers.gmfg.policy_gradient import Method, Policy
+from descent.papers.gmfg.policy_gradient import Policy, PopulationMethod, population_method
 from descent.papers.gmfg.recursions import dot
 from descent.papers.gmfg.settings import SETTINGS
 from descent.papers.gmfg.slope import covariance, natural_gradient
@@ -27,7 +27,7 @@ def naive(
     intercept_steps: int = 10,
     slope_step_size: float = 0.3,
     intercept_step_size: float = 0.3,
-) -> Method:
+) -> PopulationMethod:
     """The bilevel method with the naive slope gradient; one graphon, since each would have a slope of its own.
 
     Raises SettingError for a setting outside its limits, ValueError for several graphons.
@@ -39,7 +39,7 @@ def naive(
     if len(players.kernel) != 1:
         raise ValueError("naive: the slope depends on the graphon; give one graphon at a time")
 
-    def step(policy: Policy) -> Policy:
+    def update(policy: Policy) -> Policy:
         K, G, Z = policy
         for _ in range(slope_steps):
             K = K - slope_step_size * naive_gradient(game, K, G, Z, players.start)
@@ -47,7 +47,7 @@ def naive(
         G = descend(system, offset(system, Z, players.start), G, intercept_step_size, intercept_steps)
         return Policy(K, G, population(game, players, K, G))
 
-    return Method(step, slope_steps + intercept_steps)
+    return population_method(game, players, update, slope_steps + intercept_steps)
 
 
 def naive_gradient(game: Game, K: Tensor, G: Tensor, Z: Tensor, start: Tensor) -> Tensor:

@@ -26,10 +26,10 @@ from descent.papers.gmfg.instances import (
 )
 from descent.papers.gmfg.naive_slope import naive
 from descent.papers.gmfg.oracles import outer_rate
-from descent.papers.gmfg.policy_gradient import Method, Policy, pg, single, started, unscaled, vanilla
+from descent.papers.gmfg.policy_gradient import Policy, PopulationMethod, pg, single, unscaled, vanilla
 from descent.toolbox.capture import captured
 
-METHODS: dict[str, Callable[..., Method]] = {
+METHODS: dict[str, Callable[..., PopulationMethod]] = {
     "pg": pg,
     "vanilla": vanilla,
     "unscaled": unscaled,
@@ -37,15 +37,6 @@ METHODS: dict[str, Callable[..., Method]] = {
     "single": single,
     "damped": damped,
     "naive": naive,
-}
-TAKES = {
-    "pg": ("slope_steps", "intercept_steps", "slope_step_size", "intercept_step_size"),
-    "vanilla": ("slope_steps", "intercept_steps", "slope_step_size", "intercept_step_size"),
-    "unscaled": ("slope_steps", "intercept_steps", "euclidean_step_size"),
-    "picard": (),
-    "single": ("slope_step_size", "intercept_step_size"),
-    "damped": ("damping",),
-    "naive": ("slope_steps", "intercept_steps", "slope_step_size", "intercept_step_size"),
 }
 
 
@@ -65,10 +56,9 @@ def _program(variant: Variant) -> str:
     return f"{variant.method} {sorted(same.items())} {variant.seeds}"
 
 
-def method_of(variant: Variant, world: Instance) -> Method:
+def method_of(variant: Variant, world: Instance) -> PopulationMethod:
     """The variant's method on its instance."""
-    options = {name: variant.params[name] for name in TAKES[variant.method]}
-    return METHODS[variant.method](world.game, world.players, **options)
+    return METHODS[variant.method](world.game, world.players, **variant.own)
 
 
 def _together(variants: Sequence[Variant], context: Context, records: Records) -> None:
@@ -79,9 +69,9 @@ def _together(variants: Sequence[Variant], context: Context, records: Records) -
     world = host.to(context.device)
     K = initial_slopes(context.streams, seeds, p["intervals"]).to(context.device)
     G = initial_intercepts(context.streams, seeds, p["intervals"], p["players"]).to(context.device)
-    state = started(world.game, world.players, K, G.expand(-1, -1, -1, len(graphons), -1).contiguous())
     method = method_of(first, world)
-    step = captured(method.step)
+    state = method.init(K, G.expand(-1, -1, -1, len(graphons), -1).contiguous())
+    step = captured(method.update)
     coupling = f"-{p['coupling']}" if "coupling" in p else ""
     _, trace = iterate(
         context, f"{first.method}{coupling}-{'-'.join(graphons)}", state, lambda policy, _: step(policy),

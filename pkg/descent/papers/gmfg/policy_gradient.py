@@ -10,10 +10,12 @@ gradients, the functional ones times dt), `single` (a population update after ev
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor
 
+from descent.core.method import Method, Nothing
 from descent.core.settings import check
 from descent.papers.gmfg.game import Game
 from descent.papers.gmfg.intercept import affine_gradient, descend, offset
@@ -30,11 +32,23 @@ class Policy(NamedTuple):
     Z: Tensor  # (S, N + 1, n, g, M)
 
 
-class Method(NamedTuple):
-    """step: one population update and what comes before it. gradient_steps: how many gradients that takes."""
+@dataclass(frozen=True)
+class PopulationMethod(Method[Policy, None, Nothing]):
+    """init(K, G) -> Policy; step: one population update and what comes before it. gradient_steps: how many gradients that takes."""
 
-    step: Callable[[Policy], Policy]
-    gradient_steps: int
+    gradient_steps: int = 0
+
+
+def population_method(
+    game: Game, players: Players, update: Callable[[Policy], Policy], gradient_steps: int
+) -> PopulationMethod:
+    """The method of one population update `update`; nothing is drawn, nothing reported."""
+    return PopulationMethod(
+        lambda K, G: started(game, players, K, G),
+        lambda policy, _=None: (update(policy), Nothing()),
+        None,
+        gradient_steps,
+    )
 
 
 def started(game: Game, players: Players, K: Tensor, G: Tensor) -> Policy:
@@ -51,7 +65,7 @@ def pg(
     slope_step_size: float = 0.3,
     intercept_step_size: float = 0.3,
     slope_gradient: Callable[[Game, Tensor], Tensor] = natural_gradient,
-) -> Method:
+) -> PopulationMethod:
     """The paper's method. Newton-like step sizes are 1 / (2 R); from 1 / R on it diverges.
 
     Raises SettingError, before anything is computed, for a setting outside its limits.
@@ -61,7 +75,7 @@ def pg(
         slope_step_size=slope_step_size, intercept_step_size=intercept_step_size,
     )  # fmt: skip
 
-    def step(policy: Policy) -> Policy:
+    def update(policy: Policy) -> Policy:
         K, G, Z = policy
         for _ in range(slope_steps):
             K = K - slope_step_size * slope_gradient(game, K)
@@ -70,22 +84,24 @@ def pg(
         G = descend(system, offset(system, Z, players.start), G, intercept_step_size, intercept_steps)
         return Policy(K, G, population(game, players, K, G))
 
-    return Method(step, slope_steps + intercept_steps)
+    return population_method(game, players, update, slope_steps + intercept_steps)
 
 
-def vanilla(game: Game, players: Players, **settings) -> Method:
+def vanilla(game: Game, players: Players, **settings) -> PopulationMethod:
     """B1: without preconditioning."""
     return pg(game, players, slope_gradient=plain_gradient, **settings)
 
 
-def unscaled(game: Game, players: Players, *, euclidean_step_size: float = 3.0, **settings) -> Method:
+def unscaled(game: Game, players: Players, *, euclidean_step_size: float = 3.0, **settings) -> PopulationMethod:
     """B2: Euclidean gradients of the discrete cost; the step size is tuned at N = 10, where it equals 0.3 functional."""
     check("unscaled", SETTINGS, euclidean_step_size=euclidean_step_size)
     size = euclidean_step_size * game.dt
     return pg(game, players, slope_step_size=size, intercept_step_size=size, **settings)
 
 
-def single(game: Game, players: Players, *, slope_step_size: float = 0.3, intercept_step_size: float = 0.3) -> Method:
+def single(
+    game: Game, players: Players, *, slope_step_size: float = 0.3, intercept_step_size: float = 0.3
+) -> PopulationMethod:
     """B4: one slope step, one intercept step, one population update."""
     sizes = {"slope_step_size": slope_step_size, "intercept_step_size": intercept_step_size}
     return pg(game, players, slope_steps=1, intercept_steps=1, **sizes)

@@ -31,36 +31,63 @@ METHODS = {
         "The paper's bilevel policy gradient: natural slope steps, intercept steps with Z frozen, a population update. The form of "
         "its gradients is derived from the authors' earlier work; counts and step sizes are ours.",
         "derived",
-        SIZES,
+        (*INNER, *SIZES),
+        builder="policy_gradient:pg",
     ),
-    "vanilla": MethodCard("B1 vanilla PG", "baseline", "The slope without the covariance's inverse.", "ours", SIZES),
+    "vanilla": MethodCard(
+        "B1 vanilla PG",
+        "baseline",
+        "The slope without the covariance's inverse.",
+        "ours",
+        (*INNER, *SIZES),
+        builder="policy_gradient:vanilla",
+    ),
     "unscaled": MethodCard(
         "B2 unscaled PG",
         "baseline",
         "Euclidean gradients of the discrete cost, step size tuned at N = 10.",
         "ours",
-        ("euclidean_step_size",),
+        (*INNER, "euclidean_step_size"),
+        builder="policy_gradient:unscaled",
     ),
     "picard": MethodCard(
-        "B3 exact best response", "rival", "Best responses in closed form, then the population update.", "ours"
+        "B3 exact best response",
+        "rival",
+        "Best responses in closed form, then the population update.",
+        "ours",
+        builder="exact_response:picard",
     ),
-    "single": MethodCard("B4 single loop", "rival", "A population update after every gradient step.", "ours", SIZES),
+    "single": MethodCard(
+        "B4 single loop",
+        "rival",
+        "A population update after every gradient step.",
+        "ours",
+        SIZES,
+        builder="policy_gradient:single",
+    ),
     "damped": MethodCard(
         "B5 damped Picard",
         "rival",
         "Best responses, the aggregate moved half of the way: fictitious-play style.",
         "ours",
         ("damping",),
+        builder="exact_response:damped",
     ),
     "naive": MethodCard(
-        "B6 naive slope", "baseline", "The slope's gradient with the players' mean part mixed in.", "ours", SIZES
+        "B6 naive slope",
+        "baseline",
+        "The slope's gradient with the players' mean part mixed in.",
+        "ours",
+        (*INNER, *SIZES),
+        builder="naive_slope:naive",
     ),
     "sampled": MethodCard(
         "PG-GMFG, sampled",
         "headline",
         "The model-free version: two-point gradient estimates from simulated runs.",
         "ours",
-        ("particles", "radius", "chunk", *SIZES),
+        ("particles", "radius", "chunk", *INNER, *SIZES),
+        builder="model_free:sampled",
     ),
     "oracle": MethodCard(
         "Equilibrium", "control", "The exact equilibrium and outer rate of the discrete game.", "derived"
@@ -76,16 +103,14 @@ ROOM = Room(
     methods=METHODS,
     experiments={
         "equilibria": ExperimentCard("descent.papers.gmfg.equilibria", GAME),
-        "graphons": ExperimentCard("descent.papers.gmfg.outer", (*OUTER, *INNER)),
-        "rates": ExperimentCard("descent.papers.gmfg.outer", (*OUTER, *INNER)),
+        "graphons": ExperimentCard("descent.papers.gmfg.outer", OUTER),
+        "rates": ExperimentCard("descent.papers.gmfg.outer", OUTER),
         "best_response": ExperimentCard("descent.papers.gmfg.inner", INSIDE),
         "frequency": ExperimentCard("descent.papers.gmfg.inner", INSIDE),
         "noise": ExperimentCard("descent.papers.gmfg.inner", INSIDE),
-        "sampling": ExperimentCard(
-            "descent.papers.gmfg.estimates", (*GAME, "noise", "start_variance", "updates", *INNER)
-        ),
-        "coupling": ExperimentCard("descent.papers.gmfg.outer", (*OUTER, *INNER, "coupling", "tracking", "peer_drift")),
-        "baselines": ExperimentCard("descent.papers.gmfg.outer", (*OUTER, *INNER)),
+        "sampling": ExperimentCard("descent.papers.gmfg.estimates", (*GAME, "noise", "start_variance", "updates")),
+        "coupling": ExperimentCard("descent.papers.gmfg.outer", (*OUTER, "coupling", "tracking", "peer_drift")),
+        "baselines": ExperimentCard("descent.papers.gmfg.outer", OUTER),
     },
     settings=SETTINGS,
 )

@@ -15,10 +15,11 @@ from torch import Tensor
 from descent.core.context import Context
 from descent.core.errors import SettingError
 from descent.core.job import Job, Variant
+from descent.core.method import Acting
 from descent.core.records import Records
 from descent.papers.rpg.linear import LinearGaussian
 from descent.papers.rpg.lockstep import Curves, Entry, ascend
-from descent.papers.rpg.method import Method, Policy
+from descent.papers.rpg.method import Policy
 from descent.papers.rpg.network import NetworkGaussian
 from descent.papers.rpg.on_policy import gpomdp
 from descent.papers.rpg.physics import Gymnasium
@@ -26,20 +27,17 @@ from descent.papers.rpg.problem import LQR, CartPole, Problem
 from descent.papers.rpg.reuse import bh, mis, rpg
 from descent.papers.rpg.variance_reduced import defensive, page, srvrpg, storm, svrpg
 
-STEP = ("step_size", "ascent")
-SNAPSHOTS = ("snapshot_batch", "mini_batch", "baseline", *STEP)
-METHODS: dict[str, tuple[Callable[..., Method], tuple[str, ...]]] = {
-    "rpg": (rpg, ("window", "batch", "confidence", *STEP)),
-    "mis": (mis, ("window", "batch", *STEP)),
-    "bh": (bh, ("window", "batch", *STEP)),
-    "gpomdp": (gpomdp, ("batch", "baseline", *STEP)),
-    "svrpg": (svrpg, ("epoch", *SNAPSHOTS)),
-    "srvrpg": (srvrpg, ("epoch", *SNAPSHOTS)),
-    "storm": (storm, ("decay", *SNAPSHOTS)),
-    "page": (page, ("probability", *SNAPSHOTS)),
-    "def": (defensive, ("probability", *SNAPSHOTS)),
+METHODS: dict[str, Callable[..., Acting]] = {
+    "rpg": rpg,
+    "mis": mis,
+    "bh": bh,
+    "gpomdp": gpomdp,
+    "svrpg": svrpg,
+    "srvrpg": srvrpg,
+    "storm": storm,
+    "page": page,
+    "def": defensive,
 }
-"""Method -> its builder and the settings that it takes."""
 
 
 def run(job: Job, context: Context) -> Records:
@@ -90,10 +88,9 @@ def policy_of(params: dict[str, Any], problem: Problem, device: torch.device) ->
     return NetworkGaussian(*size, hidden=params["hidden"], variance=params["variance"])
 
 
-def method_of(variant: Variant, policy: Policy) -> Method:
+def method_of(variant: Variant, policy: Policy) -> Acting:
     """The variant's method with its settings."""
-    build, names = METHODS[variant.method]
-    return build(policy, **{name: variant.params[name] for name in names if name in variant.params})
+    return METHODS[variant.method](policy, **variant.own)
 
 
 def start_of(policy: Policy, context: Context, seeds: tuple[int, ...]) -> Tensor:

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from descent.core.context import Context
 from descent.core.iterate import Trace, iterate
-from descent.papers.rpg.method import Draw, Method, Policy, Schedule
+from descent.core.method import Acting
+from descent.papers.rpg.method import Draw, Policy, Schedule
 from descent.papers.rpg.problem import Problem
 
 
@@ -24,7 +25,7 @@ class Entry(NamedTuple):
     """One method with its seeds. name: keys its random numbers; start (S, d): theta_0 on the host."""
 
     name: str
-    method: Method
+    method: Acting
     seeds: tuple[int, ...]
     budget: int
     start: Tensor

@@ -1,4 +1,4 @@
-"""What a method is, and its schedule: how many trajectories each seed draws at each update.
+"""What a policy is, what an update draws, and its schedule: how many trajectories each seed draws at each update.
 
 A schedule is settled on the host before the first update (it may be random, never data-dependent), so nothing in the
 loop has to ask the device how many trajectories come next.
@@ -61,21 +61,6 @@ class Draw(NamedTuple):
     def put(self, values: Tensor, new: Tensor) -> Tensor:
         """`values` (S, ...) with the members' rows replaced by `new` (G, ...)."""
         return new if self.members is None else values.index_copy(0, self.members, new)
-
-
-class Method(NamedTuple):
-    """An algorithm as four functions; `State` is a NamedTuple of tensors whose first field is theta (S, d).
-
-    schedule(budget, seeds, coin) -> Schedule; coin(seed) is the seed's own NumPy generator for random schedules.
-    init(theta (S, d)) -> State
-    behaviour(state, draw) -> (G, N, d), the policies that sample
-    learn(state, draw, trajectories, number) -> State; trajectories: rows G x N; number: of the update, from 1
-    """
-
-    schedule: Callable[[int, tuple[int, ...], Callable[[int], np.random.Generator]], Schedule]
-    init: Callable[[Tensor], Any]
-    behaviour: Callable[[Any, Draw], Tensor]
-    learn: Callable[[Any, Draw, Trajectories, int], Any]
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from descent.core.method import Acting
 from descent.core.settings import check
 from descent.core.tree import tree_map
 from descent.papers.rpg.ascent import ASCENTS, Moments, at_rest
 from descent.papers.rpg.linear import reward_to_go
-from descent.papers.rpg.method import Draw, Method, Policy, steady
+from descent.papers.rpg.method import Draw, Policy, steady
 from descent.papers.rpg.problem import Trajectories
 from descent.papers.rpg.settings import SETTINGS
 
@@ -23,7 +24,7 @@ class State(NamedTuple):
 
 def gpomdp(
     policy: Policy, *, batch: int = 10, baseline: str = "zero", step_size: float = 0.01, ascent: str = "adam"
-) -> Method:
+) -> Acting:
     """ghat = (1 / N) sum_j sum_t (gamma^t r_t - b_t) sum_{l <= t} score_l. baseline: b_t, see `centred`."""
     check("gpomdp", SETTINGS, batch=batch, baseline=baseline, step_size=step_size, ascent=ascent)
     ascend = ASCENTS[ascent](step_size)
@@ -41,7 +42,7 @@ def gpomdp(
         ones = torch.ones((len(state.theta), 1, draw.count), dtype=to_go.dtype, device=to_go.device)
         return State(*ascend(state.theta, policy.gradient(fresh, state.theta, ones), state.moments, number))
 
-    return Method(steady(batch), init, behaviour, learn)
+    return Acting(steady(batch), init, behaviour, learn)
 
 
 def centred(tr: Trajectories, seeds: int, baseline: str) -> Tensor:

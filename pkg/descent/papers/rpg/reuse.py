@@ -17,12 +17,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from descent.core.method import Acting
 from descent.core.settings import check
 from descent.core.tree import tree_map
 from descent.papers.rpg.ascent import ASCENTS, Ascent, Moments, at_rest
 from descent.papers.rpg.estimators import balance, plain, power_mean
 from descent.papers.rpg.linear import reward_to_go
-from descent.papers.rpg.method import Draw, Method, Policy, steady
+from descent.papers.rpg.method import Draw, Policy, steady
 from descent.papers.rpg.problem import Trajectories
 from descent.papers.rpg.settings import SETTINGS
 
@@ -42,7 +43,7 @@ def rpg(
     confidence: float = 0.2,
     step_size: float = 0.01,
     ascent: str = "adam",
-) -> Method:
+) -> Acting:
     """The paper's method. window: its omega; batch: N; confidence: delta. Raises SettingError."""
     check("rpg", SETTINGS, window=window, batch=batch, confidence=confidence, step_size=step_size, ascent=ascent)
 
@@ -52,7 +53,7 @@ def rpg(
     return reuse(policy, weigh, window, batch, ASCENTS[ascent](step_size))
 
 
-def mis(policy: Policy, *, window: int = 8, batch: int = 10, step_size: float = 0.01, ascent: str = "adam") -> Method:
+def mis(policy: Policy, *, window: int = 8, batch: int = 10, step_size: float = 0.01, ascent: str = "adam") -> Acting:
     """Multiple importance weighting without the correction: W = rho / K."""
     check("mis", SETTINGS, window=window, batch=batch, step_size=step_size, ascent=ascent)
 
@@ -62,7 +63,7 @@ def mis(policy: Policy, *, window: int = 8, batch: int = 10, step_size: float = 
     return reuse(policy, weigh, window, batch, ASCENTS[ascent](step_size))
 
 
-def bh(policy: Policy, *, window: int = 8, batch: int = 10, step_size: float = 0.01, ascent: str = "adam") -> Method:
+def bh(policy: Policy, *, window: int = 8, batch: int = 10, step_size: float = 0.01, ascent: str = "adam") -> Acting:
     """The balance heuristic: W = p_theta / sum_i p_i, bounded by 1."""
     check("bh", SETTINGS, window=window, batch=batch, step_size=step_size, ascent=ascent)
 
@@ -74,7 +75,7 @@ def bh(policy: Policy, *, window: int = 8, batch: int = 10, step_size: float = 0
 
 def reuse(
     policy: Policy, weigh: Callable[[Any, Tensor, Tensor], Tensor], window: int, batch: int, ascend: Ascent
-) -> Method:
+) -> Acting:
     """The loop that the three share. weigh(past, theta, past_theta) -> log W (S, K, N)."""
 
     def init(theta: Tensor) -> State:
@@ -94,7 +95,7 @@ def reuse(
         theta, moments = ascend(theta, policy.gradient(past, theta, weights), state.moments, number)
         return State(theta, moments, past_theta, past)
 
-    return Method(steady(batch), init, behaviour, learn)
+    return Acting(steady(batch), init, behaviour, learn)
 
 
 def _joined(past: Any, fresh: Any, window: int) -> Any:

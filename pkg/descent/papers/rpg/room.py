@@ -33,34 +33,34 @@ SNAPSHOTS = ("snapshot_batch", "mini_batch", "baseline", *STEP)
 METHODS = {
     "rpg": MethodCard(
         "RPG", "headline", "The paper's method: all trajectories of the window, weighted by the power-mean correction.", "code",
-        ("window", "batch", "confidence", *STEP),
+        ("window", "batch", "confidence", *STEP), builder="reuse:rpg",
     ),
     "gpomdp": MethodCard(
         "GPOMDP", "rival", "The plain policy gradient: the fresh batch alone, RPG with a window of 1.", "code",
-        ("batch", "baseline", *STEP),
+        ("batch", "baseline", *STEP), builder="on_policy:gpomdp",
     ),
     "mis": MethodCard(
-        "MIS", "control", "RPG without its correction: multiple importance weights rho / K.", "code", ("window", "batch", *STEP)
+        "MIS", "control", "RPG without its correction: multiple importance weights rho / K.", "code", ("window", "batch", *STEP), builder="reuse:mis",
     ),
     "bh": MethodCard(
         "BH", "rival", "RPG's loop with the balance heuristic: p_theta over the sum of all policies of the window.", "code",
-        ("window", "batch", *STEP),
+        ("window", "batch", *STEP), builder="reuse:bh",
     ),
     "svrpg": MethodCard(
-        "SVRPG", "rival", "Variance reduction around a snapshot at every m-th update.", "code", ("epoch", *SNAPSHOTS)
+        "SVRPG", "rival", "Variance reduction around a snapshot at every m-th update.", "code", ("epoch", *SNAPSHOTS), builder="variance_reduced:svrpg",
     ),
     "srvrpg": MethodCard(
-        "SRVRPG", "rival", "The same schedule, corrected from update to update.", "code", ("epoch", *SNAPSHOTS)
+        "SRVRPG", "rival", "The same schedule, corrected from update to update.", "code", ("epoch", *SNAPSHOTS), builder="variance_reduced:srvrpg",
     ),
     "storm": MethodCard(
-        "STORM-PG", "rival", "A running mean of corrected gradients, without snapshots.", "code", ("decay", *SNAPSHOTS)
+        "STORM-PG", "rival", "A running mean of corrected gradients, without snapshots.", "code", ("decay", *SNAPSHOTS), builder="variance_reduced:storm",
     ),
     "page": MethodCard(
-        "PAGE-PG", "rival", "SRVRPG's correction, snapshots by the toss of a coin.", "code", ("probability", *SNAPSHOTS)
+        "PAGE-PG", "rival", "SRVRPG's correction, snapshots by the toss of a coin.", "code", ("probability", *SNAPSHOTS), builder="variance_reduced:page",
     ),
     "def": MethodCard(
         "DEF-PG", "rival", "PAGE's schedule with defensive weights against an even mixture of two policies, step by step; the form is derived.",
-        "derived", ("probability", *SNAPSHOTS),
+        "derived", ("probability", *SNAPSHOTS), builder="variance_reduced:defensive",
     ),
 }  # fmt: skip
 

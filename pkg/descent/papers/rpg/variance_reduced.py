@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from descent.core.method import Acting
 from descent.core.settings import check
 from descent.papers.rpg.ascent import ASCENTS, Ascent, Moments, at_rest
 from descent.papers.rpg.linear import reward_to_go
-from descent.papers.rpg.method import Draw, Method, Policy, Schedule, first_only, periodic, tossed
+from descent.papers.rpg.method import Draw, Policy, Schedule, first_only, periodic, tossed
 from descent.papers.rpg.on_policy import centred
 from descent.papers.rpg.problem import Trajectories
 from descent.papers.rpg.settings import SETTINGS
@@ -41,7 +43,7 @@ Correct = Callable[[Tensor, Tensor, Tensor, Trajectories], Tensor]
 def svrpg(
     policy: Policy, *, snapshot_batch: int = 55, mini_batch: int = 5, epoch: int = 10, baseline: str = "zero",
     step_size: float = 0.01, ascent: str = "adam",
-) -> Method:  # fmt: skip
+) -> Acting:  # fmt: skip
     """SVRPG: v = v~ + G_on - G_off(theta~), with theta~ and v~ of the snapshot at every `epoch`-th update."""
     check("svrpg", SETTINGS, snapshot_batch=snapshot_batch, mini_batch=mini_batch, epoch=epoch, baseline=baseline,
           step_size=step_size, ascent=ascent)  # fmt: skip
@@ -54,7 +56,7 @@ def svrpg(
 def srvrpg(
     policy: Policy, *, snapshot_batch: int = 55, mini_batch: int = 5, epoch: int = 10, baseline: str = "zero",
     step_size: float = 0.01, ascent: str = "adam",
-) -> Method:  # fmt: skip
+) -> Acting:  # fmt: skip
     """SRVRPG: v = v_prev + G_on - G_off(theta_prev), from the previous update on; snapshots as SVRPG."""
     check("srvrpg", SETTINGS, snapshot_batch=snapshot_batch, mini_batch=mini_batch, epoch=epoch, baseline=baseline,
           step_size=step_size, ascent=ascent)  # fmt: skip
@@ -65,7 +67,7 @@ def srvrpg(
 def storm(
     policy: Policy, *, snapshot_batch: int = 25, mini_batch: int = 10, decay: float = 0.9, baseline: str = "zero",
     step_size: float = 0.01, ascent: str = "adam",
-) -> Method:  # fmt: skip
+) -> Acting:  # fmt: skip
     """STORM-PG: v = G_on + (1 - eta) (v_prev - G_off(theta_prev)); only the first batch is large. decay: eta."""
     check("storm", SETTINGS, snapshot_batch=snapshot_batch, mini_batch=mini_batch, decay=decay, baseline=baseline,
           step_size=step_size, ascent=ascent)  # fmt: skip
@@ -76,7 +78,7 @@ def storm(
 def page(
     policy: Policy, *, snapshot_batch: int = 55, mini_batch: int = 5, probability: float = 0.1, baseline: str = "zero",
     step_size: float = 0.01, ascent: str = "adam",
-) -> Method:  # fmt: skip
+) -> Acting:  # fmt: skip
     """PAGE-PG: SRVRPG's recursion; each update is a snapshot with a probability, each seed tossing its own coin."""
     check("page", SETTINGS, snapshot_batch=snapshot_batch, mini_batch=mini_batch, probability=probability,
           baseline=baseline, step_size=step_size, ascent=ascent)  # fmt: skip
@@ -87,7 +89,7 @@ def page(
 def defensive(
     policy: Policy, *, snapshot_batch: int = 55, mini_batch: int = 5, probability: float = 0.1, baseline: str = "zero",
     step_size: float = 0.01, ascent: str = "adam",
-) -> Method:  # fmt: skip
+) -> Acting:  # fmt: skip
     """DEF-PG (Paczolay et al., Machine Learning 2024): PAGE's schedule; between snapshots the batch comes half from the
     current and half from the previous policy, and both gradients are weighed against that mixture, weights <= 2.
 
@@ -106,7 +108,7 @@ def defensive(
         own = (draw.count + 1) // 2
         return torch.cat((theta.expand(-1, own, -1), previous.expand(-1, draw.count - own, -1)), 1)
 
-    return method._replace(behaviour=behaviour)
+    return replace(method, behaviour=behaviour)
 
 
 def corrected(
@@ -117,7 +119,7 @@ def corrected(
     ascend: Ascent,
     *,
     recursive: bool = True,
-) -> Method:
+) -> Acting:
     """The loop that all share. recursive: the anchor moves at every update, not at snapshots alone."""
 
     def init(theta: Tensor) -> State:
@@ -140,7 +142,7 @@ def corrected(
         new = Moments(*(draw.put(old, one) for old, one in zip(state.moments, moments, strict=True)))
         return State(draw.put(state.theta, moved), new, anchor, direction)
 
-    return Method(schedule, init, behaviour, learn)
+    return Acting(schedule, init, behaviour, learn)
 
 
 def on_policy(policy: Policy, theta: Tensor, tr: Trajectories, baseline: str) -> Tensor:

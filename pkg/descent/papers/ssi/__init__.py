@@ -6,7 +6,7 @@
 - direct.py       the d-dimensional simulator that both are held against
 - chains.py       many chains as one program: noise in blocks, chunks of steps as one launch, finished chains dropped
 - quadrature.py   Gauss-Hermite expectations: population loss, its gradient, the noise term, the tables of the phase diagram
-- flow.py         the ordinary differential equations, escape times, growth rates
+- gradient_flow.pythe ordinary differential equations, escape times, growth rates
 - gain, exponent, transition, equations, trajectory, encoding, law, phase, cost: the experiments
 """
 
@@ -22,7 +22,7 @@ __getattr__, __dir__, __all__ = exports(
         "population": "quadrature",
         "loss": "quadrature",
         "Tables": "quadrature",
-        "flow": "flow",
-        "escape_time": "flow",
+        "flow": "gradient_flow",
+        "escape_time": "gradient_flow",
     },
 )

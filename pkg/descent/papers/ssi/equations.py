@@ -10,7 +10,7 @@ import numpy as np
 from descent.core.context import Context
 from descent.core.job import Job
 from descent.core.records import Records
-from descent.papers.ssi.flow import flow
+from descent.papers.ssi.gradient_flow import flow
 from descent.papers.ssi.quadrature import mixed
 
 

@@ -18,7 +18,7 @@ from descent.core.job import Job, Variant
 from descent.core.records import Records
 from descent.papers.ssi import single
 from descent.papers.ssi.chains import Chain, simulate
-from descent.papers.ssi.flow import escape_time
+from descent.papers.ssi.gradient_flow import escape_time
 from descent.papers.ssi.links import product, product_slope
 from descent.papers.ssi.rows import add_times, column, plan_of, programs, slices
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,13 +13,14 @@ from descent.core.context import Context
 from descent.core.errors import SettingError
 from descent.core.iterate import iterate, log_grid
 from descent.core.job import Job, Variant
+from descent.core.method import Method
 from descent.core.records import Records
 from descent.papers.zoflat.explicit import ExplicitModel
 from descent.papers.zoflat.features import standardiser
 from descent.papers.zoflat.gradient_descent import gd
 from descent.papers.zoflat.lifted import LiftedModel, lift
 from descent.papers.zoflat.losses import LOSSES
-from descent.papers.zoflat.problem import Method, Problem
+from descent.papers.zoflat.problem import Problem
 from descent.papers.zoflat.sharpness_aware import sam
 from descent.papers.zoflat.two_point import dd, zo
 
@@ -61,23 +62,21 @@ def build(variant: Variant, context: Context) -> LiftedModel | ExplicitModel:
     return LiftedModel(raw, labels, LOSSES[p["model"]], lifted, layout=p["layout"], device=context.device)
 
 
-METHODS = {
-    "zo": lambda problem, p: zo(problem, **_scaled(p, step_size="step_factor", smoothing="smoothing_factor")),
-    "gd": lambda problem, p: gd(problem, step_size=p["step_size"]),
-    "dd": lambda problem, p: dd(problem, step_size=p["step_size"]),
-    "sam": lambda problem, p: sam(problem, step_size=p["step_size"], radius=p["radius"]),
-}
+METHODS = {"zo": zo, "gd": gd, "dd": dd, "sam": sam}
+FACTORS = {"step_size": "step_factor", "smoothing": "smoothing_factor"}
+"""Settings that the grid experiment multiplies, and the setting that holds the factor."""
 
 
-def _scaled(params: Mapping[str, Any], **factors: str) -> dict[str, float]:
-    """Settings times the factor that the grid experiment varies."""
-    return {name: params[name] * params.get(factor, 1.0) for name, factor in factors.items()}
+def _scaled(variant: Variant) -> dict[str, Any]:
+    """The method's own settings, those of the grid times their factor."""
+    factors = {name: variant.params.get(factor, 1.0) for name, factor in FACTORS.items()}
+    return {name: value * factors[name] if name in factors else value for name, value in variant.own.items()}
 
 
 def train(model: Problem, variant: Variant, context: Context) -> Any:
     """The trace of one variant, its seeds side by side."""
     p, streams = variant.params, context.streams
-    method: Method = METHODS[variant.method](model, p)
+    method: Method = METHODS[variant.method](model, **_scaled(variant))
     start = model.images(0.1 * streams.normal("start", variant.seeds, (model.draws,))[None])
     w = model.vector(*(x[0].to(context.device) for x in start))
 
@@ -89,7 +88,7 @@ def train(model: Problem, variant: Variant, context: Context) -> Any:
         return Noise(model.images(normals.transpose(0, 1)), last)
 
     def step(w: Any, noise: Noise) -> Any:
-        w = method.step(w, model.vector(*noise.weights) if noise.weights else None)
+        w = method.update(w, model.vector(*noise.weights) if noise.weights else None)
         # Margins that move along with w gather rounding: begin every block with fresh ones.
         return model.vector(*w.weights) if next(noise.last) else w
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from descent.core.method import Method, Nothing
 from descent.core.settings import check
-from descent.papers.zoflat.problem import Method, Point, Problem
+from descent.papers.zoflat.problem import Point, Problem
 from descent.papers.zoflat.settings import SETTINGS
 
 
@@ -11,7 +12,7 @@ def gd(problem: Problem, *, step_size: float) -> Method:
     """step_size: eta. Raises SettingError."""
     check("gd", SETTINGS, step_size=step_size)
 
-    def step(point: Point, noise: object = None) -> Point:
-        return problem.move(point, problem.gradient(point), -step_size)
+    def step(point: Point, noise: object = None) -> tuple[Point, Nothing]:
+        return problem.move(point, problem.gradient(point), -step_size), Nothing()
 
-    return Method(step)
+    return Method(lambda point: point, step)

@@ -1,4 +1,4 @@
-"""What a method sees of a problem, and what a method is.
+"""What a method sees of a problem.
 
 A point and a direction are whatever the problem says (a tensor, a tuple of tensors); rows (seeds, variants) lead and
 never mix. Only a problem knows its coordinates, so a method reads as in the paper.
@@ -6,8 +6,7 @@ never mix. Only a problem knows its coordinates, so a method reads as in the pap
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from torch import Tensor
 
@@ -26,9 +25,3 @@ class Problem(Protocol[Point, Direction]):
 
     def move(self, point: Point, direction: Direction, scale: float | Tensor) -> Point:
         """x + scale * u; `scale` is a number or one a row."""
-
-
-class Method(NamedTuple):
-    """One step of a method: `step(point, noise) -> point`; a deterministic method ignores the noise."""
-
-    step: Callable[[Any, Any], Any]

@@ -27,14 +27,23 @@ METHODS = {
         "Two-point zeroth order with one Gaussian direction a step: the paper's Algorithm 1 (as MeZO for language models).",
         "paper",
         ("step_size", "smoothing"),
+        builder="two_point:zo",
     ),
-    "gd": MethodCard("GD", "rival", "Gradient descent on the whole training set.", "code", ("step_size",)),
+    "gd": MethodCard(
+        "GD",
+        "rival",
+        "Gradient descent on the whole training set.",
+        "code",
+        ("step_size",),
+        builder="gradient_descent:gd",
+    ),
     "dd": MethodCard(
         "DD (l → 0)",
         "control",
         "ZO without smoothing: the exact directional derivative along the same random directions.",
         "code",
         ("step_size",),
+        builder="two_point:dd",
     ),
     "sam": MethodCard(
         "SAM",
@@ -42,6 +51,7 @@ METHODS = {
         "Sharpness-aware minimisation: an explicit search for flat minima.",
         "code",
         ("step_size", "radius"),
+        builder="sharpness_aware:sam",
     ),
     "encode": MethodCard("Encoder", "baseline", "Tokenises the texts and runs the frozen layers once.", "derived"),
 }
@@ -74,7 +84,7 @@ ROOM = Room(
         "encode": ExperimentCard("descent.papers.zoflat.encode", TEXT),
         "language": ExperimentCard("descent.papers.zoflat.language", LANGUAGE),
         "prompts": ExperimentCard("descent.papers.zoflat.encode", TEXT),
-        "tasks": ExperimentCard("descent.papers.zoflat.language", LANGUAGE),
+        "tasks": ExperimentCard("descent.papers.zoflat.language", (*LANGUAGE, "task")),
     },
     settings=SETTINGS,
 )

@@ -6,8 +6,9 @@ implicit one. The official script passes rho through the argument that is ZO's l
 
 from __future__ import annotations
 
+from descent.core.method import Method, Nothing
 from descent.core.settings import check
-from descent.papers.zoflat.problem import Method, Point, Problem
+from descent.papers.zoflat.problem import Point, Problem
 from descent.papers.zoflat.settings import SETTINGS
 
 
@@ -15,10 +16,10 @@ def sam(problem: Problem, *, step_size: float, radius: float) -> Method:
     """step_size: eta; radius: rho. Raises SettingError."""
     check("sam", SETTINGS, step_size=step_size, radius=radius)
 
-    def step(point: Point, noise: object = None) -> Point:
+    def step(point: Point, noise: object = None) -> tuple[Point, Nothing]:
         gradient = problem.gradient(point)
         norm = problem.slope(point, gradient, 0.0).sqrt()  # <grad f, grad f>
         ahead = problem.move(point, gradient, radius / (norm + 1e-12))
-        return problem.move(point, problem.gradient(ahead), -step_size)
+        return problem.move(point, problem.gradient(ahead), -step_size), Nothing()
 
-    return Method(step)
+    return Method(lambda point: point, step)

@@ -55,7 +55,7 @@ def _together(variants: Sequence[Variant], context: Context, records: Records) -
     curve = {*log_grid(steps, params["points"]), min(params["reference_step"], steps)}
     tail = range(max(0, steps - params["tail"] + 1), steps + 1)
     _, trace = iterate(
-        context, variants[0].key, (x,), lambda state, u: (method.step(state[0], u),),
+        context, variants[0].key, (x,), lambda state, u: (method.update(state[0], u),),
         steps=steps, block=params["block"], draw=draw, measure=measure, at={*curve, *tail},
     )  # fmt: skip
     on_curve = [t in curve for t in trace.steps.tolist()]

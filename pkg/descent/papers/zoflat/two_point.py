@@ -12,13 +12,21 @@ No momentum, decay or clipping; the step size is constant.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from descent.core.method import Method
 from descent.core.settings import check
-from descent.papers.zoflat.problem import Direction, Method, Point, Problem
+from descent.papers.zoflat.problem import Direction, Point, Problem
 from descent.papers.zoflat.settings import SETTINGS
+
+
+class Info(NamedTuple):
+    """One step's report."""
+
+    slope: Tensor  # c, one number a row
 
 
 def zo(problem: Problem, *, step_size: float, smoothing: float) -> Method:
@@ -49,8 +57,8 @@ def walks(
 def random_walk(problem: Problem, step_size: float | Tensor, smoothing: float | Tensor) -> Method:
     """Both of them, unchecked; tensors give every row settings of its own (smoothing 0: DD)."""
 
-    def step(point: Point, direction: Direction) -> Point:
+    def step(point: Point, direction: Direction) -> tuple[Point, Info]:
         slope = problem.slope(point, direction, smoothing)
-        return problem.move(point, direction, -step_size * slope)
+        return problem.move(point, direction, -step_size * slope), Info(slope)
 
-    return Method(step)
+    return Method(lambda point: point, step)

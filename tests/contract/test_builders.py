@@ -1,0 +1,43 @@
+"""A setting is named once: what a method's card lists is what its builder takes, and the engine passes exactly that."""
+
+import importlib
+import inspect
+
+import pytest
+
+from descent.config.plan import make_plan, room_of
+from descent.config.read import read_paper, read_study, registered
+from support import ROOT
+
+ROOMS = {slug: read_paper(ROOT, slug) for slug in registered(ROOT)}
+BUILT = [(slug, name) for slug, paper in ROOMS.items() for name, card in room_of(paper).methods.items() if card.builder]
+
+
+@pytest.mark.parametrize(("slug", "name"), BUILT)
+def test_the_card_lists_what_the_builder_takes(slug, name):
+    paper, room = ROOMS[slug], room_of(ROOMS[slug])
+    module, _, function = room.methods[name].builder.partition(":")
+    builder = getattr(importlib.import_module(f"{paper.package or f'descent.papers.{slug}'}.{module}"), function)
+    taken, required, rest = set(), set(), False
+    for each in inspect.signature(builder).parameters.values():
+        if each.kind is each.KEYWORD_ONLY:
+            taken.add(each.name)
+            required |= {each.name} if each.default is each.empty else set()
+        rest |= each.kind is each.VAR_KEYWORD
+    listed = set(room.methods[name].settings)
+    assert required <= listed, f"{name}: the card leaves out {required - listed}"
+    assert rest or listed <= taken, f"{name}: the builder takes no {listed - taken}"
+    study_settings = {s for s in taken if s in room.settings} - {
+        s for e in room.experiments.values() for s in e.settings
+    }
+    assert study_settings <= listed, f"{name}: the card leaves out {study_settings - listed}"
+
+
+def test_every_variant_carries_exactly_the_settings_of_its_card():
+    for slug, paper in ROOMS.items():
+        room = room_of(paper)
+        plan = make_plan(ROOT, read_study(ROOT, {"papers": slug, "scale": "smoke"}), everything=True)
+        for job in plan.jobs.values():
+            for variant in job.variants:
+                card = room.methods[variant.method]
+                assert set(variant.own) == set(card.settings) - set(variant.tuned), (job.id, variant.key)
