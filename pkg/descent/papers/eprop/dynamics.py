@@ -29,8 +29,8 @@ def run(job: Job, context: Context) -> Records:
     A = {method: dynamics_of(trained[f"activity_{method}"][: len(variant.seeds)], variant) for method, variant in by_method.items()}
     first = next(iter(by_method.values()))
     for method, variant in by_method.items():
-        pairs = [(i, j) for i in range(len(variant.seeds)) for j in range(len(variant.seeds)) if (i < j if method == "bptt" else i != j)]
-        _record(records, variant, pairs, A[method], A["bptt"])
+        pairs = [(i, j) for i in range(len(variant.seeds)) for j in range(len(variant.seeds)) if i != j]
+        _record(records, variant, pairs, A[method], A["bptt"], symmetric=method == "bptt")
     same = [(i, i) for i in range(len(first.seeds))]
     if "eprop" in A:
         found = distances(A["eprop"], A["bptt"], same, first.params["alignment_steps"])
@@ -62,11 +62,17 @@ def distances(A: Tensor, B: Tensor, pairs: Sequence[tuple[int, int]], steps: int
     return found
 
 
-def _record(records: Records, variant: Variant, pairs: Sequence[tuple[int, int]], A: Tensor, B: Tensor) -> None:
-    found = distances(A, B, pairs, variant.params["alignment_steps"])
+def _record(
+    records: Records, variant: Variant, pairs: Sequence[tuple[int, int]], A: Tensor, B: Tensor, *, symmetric: bool
+) -> None:
+    """A row a pair. symmetric: A is B, a pair is searched once and stands in two rows."""
+    once = [(i, j) for i, j in pairs if i < j] if symmetric else list(pairs)
+    found = distances(A, B, once, variant.params["alignment_steps"])
+    at = {pair: n for n, pair in enumerate(once)}
     for j in sorted({j for _, j in pairs}):
-        own = [n for n, pair in enumerate(pairs) if pair[1] == j]
-        seeds = [variant.seeds[pairs[n][0]] for n in own]
+        first = [i for i, other in pairs if other == j]
+        own = [at[tuple(sorted((i, j))) if symmetric else (i, j)] for i in first]
+        seeds = [variant.seeds[i] for i in first]
         for metric, values in found.items():
             records.add(variant, metric, values[own], step=variant.seeds[j], seeds=seeds, status=_status(values[own]))
 

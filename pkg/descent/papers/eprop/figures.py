@@ -129,7 +129,7 @@ def conditions(frames):
     frames.records("rules")
     gains = [("g = 0.5", "gains", both, {"gain": 0.5}), ("g = 1", "rules", both, {}), ("g = 1.5", "gains", both, {"gain": 1.5})]
     forms = [("max(tanh, 0)", "rules", both, {})]
-    forms += [(text, "architectures", both, {"architecture": name}) for name, text in (("tanh", "tanh"), ("dale", "Dale's law"))]
+    forms += [("tanh", "tanh", both, {}), ("Dale's law", "dale", both, {})]
     for ax, groups, title in ((axes[0, 0], gains, "Initial weights"), (axes[0, 1], forms, "Architecture")):
         _at_theta(frames, ax, [group for group in groups if frames.has(group[1])])
         _lines(frames, ax)

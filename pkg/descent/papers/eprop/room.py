@@ -60,7 +60,7 @@ ROOM = Room(
     metrics=METRICS,
     methods=METHODS,
     experiments={
-        **{name: TRAINED for name in ("rules", "gains", "architectures", "others", "modprop", "rates", "generated")},
+        **{name: TRAINED for name in ("rules", "gains", "tanh", "dale", "others", "modprop", "rates", "generated")},
         "mante": ExperimentCard("descent.papers.eprop.mante", ("units", "alpha", "activation", "gain", *LEARNING, *PERIODS)),
         "toy": ExperimentCard("descent.papers.eprop.toy", ("wanted", "start", "steps", "lr", "updates", "every", "block")),
         "dynamics": ExperimentCard("descent.papers.eprop.dynamics", ("delays", "rank", "alignment_steps")),

@@ -7,6 +7,8 @@ from descent.core.settings import Setting
 RULES = ("bptt", "eprop", "tbptt", "fa", "rflo", "modprop")
 ACTIVATIONS = ("retanh", "tanh", "relu")
 
+RULE = Setting("The rule that assigns credit; in the study the method's name.", str, "eprop", choices=RULES)
+
 SETTINGS: dict[str, Setting] = {
     # The network
     "units": Setting("N: units of the network.", int, 100, low=1, high=100_000),
@@ -16,7 +18,6 @@ SETTINGS: dict[str, Setting] = {
     "dale": Setting("Dale's law: 80 % of the units only excite, the others only inhibit.", bool, False),
     "density": Setting("Share of recurrent synapses that exist.", float, 1.0, low=0, high=1, open_low=True),
     # Learning
-    "rule": Setting("The rule that assigns credit.", str, "eprop", choices=RULES),
     "lr": Setting("Adam's learning rate.", float, 5e-4, low=0, high=10, open_low=True),
     "penalty": Setting("r at the start: weight of the mean squared activity in the loss.", float, 10.0, low=0, high=1e6),
     "updates": Setting("Updates of a run.", int, 500, low=1, high=10_000_000),

@@ -16,7 +16,7 @@ from descent.core.method import Method
 from descent.core.settings import check
 from descent.papers.eprop.credit import RULES, Errors, cell_averaging, gradients
 from descent.papers.eprop.network import Parameters, Wiring, forward
-from descent.papers.eprop.settings import SETTINGS
+from descent.papers.eprop.settings import RULE, SETTINGS
 from descent.papers.eprop.tasks import Task
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8
@@ -57,7 +57,7 @@ def learner(
     """
     rates = lr.tolist() if isinstance(lr, Tensor) else [lr]
     for rate in rates:
-        check("learner", SETTINGS, rule=rule, lr=rate, penalty=penalty, alpha=alpha, activation=activation)
+        check("learner", {"rule": RULE, **SETTINGS}, rule=rule, lr=rate, penalty=penalty, alpha=alpha, activation=activation)
     wiring, kept, cells = wiring or Wiring(), RULES[rule], None
     if kept.random_feedback and feedback is None:
         raise SettingError(f"learner: rule {rule} needs `feedback`, a fixed matrix (K, O, N); see `random_feedback`")
