@@ -51,6 +51,7 @@ class Errors(NamedTuple):
 
     output: Tensor  # (K, T, B, O) dL/dy
     penalty: Tensor  # (K,) r; its gradient in h_t is 2 r h_t / (B T N)
+    hidden: Tensor | None = None  # (K, T, B, N) dL/dh_1 .. dL/dh_T of a loss of one's own that looks at the rates
 
 
 def gradients(
@@ -104,6 +105,8 @@ def adjoint(
             reached = torch.bmm(back[:, t, :, N:], F)
         if t:  # h_0 is not in the penalty
             reached.addcmul_(h, pull)
+            if errors.hidden is not None:
+                reached.add_(errors.hidden[:, t - 1])
         reached.mul_(slope(h))
         if path_slope is not None and not cut:
             reached.baddbmm_(later, M, alpha=alpha * path_slope)
@@ -125,6 +128,8 @@ def traced(
     trace = torch.empty_like(activity.sent)
     trace[:, 0] = 0
     local = torch.bmm(errors.output.flatten(1, 2), F).unflatten(1, (T, B))
+    if errors.hidden is not None:
+        local = local + errors.hidden
     start, decay = activity.sent.new_zeros(K, N), 1.0
     for t in range(T):
         torch.lerp(trace[:, t], activity.sent[:, t], alpha, out=trace[:, t + 1])
