@@ -39,6 +39,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show = commands.add_parser("list", help="papers, experiments, methods, scales, claims", description=_list.__doc__)
     show.add_argument("paper", nargs="?")
     show.set_defaults(act=_list)
+    start = commands.add_parser("new", help="a small paper to start from", description=_new.__doc__)
+    start.add_argument("paper", help="its name in the study: lower-case letters, digits and _")
+    start.add_argument("--title", default="The paper's title", help="the paper's title")
+    start.add_argument("--authors", default="its authors", help="its authors")
+    start.set_defaults(act=_new)
+    joint = commands.add_parser("front", help="the joint report files", description=_front.__doc__)
+    joint.add_argument("--scale", default="study")
+    joint.set_defaults(act=_front)
+    mutants = commands.add_parser("mutants", help="change lines of a room and see whether its tests notice")
+    mutants.add_argument("paper")
+    mutants.add_argument("--count", type=int, default=40, help="how many lines are changed (default: 40)")
+    mutants.add_argument("--seed", type=int, default=0, help="of the sample (default: 0)")
+    mutants.add_argument("--limit", type=float, default=120, help="seconds for one run of the tests (default: 120)")
+    mutants.set_defaults(act=_mutants)
     for name, summary in (
         ("unlock", "remove the lock of a killed run"),
         ("ui", "browse the runs in MLflow"),
@@ -77,6 +91,37 @@ def _manage(options: argparse.Namespace) -> int:
     if options.command == "check":
         return manage.check(root, options.scale, options.papers)
     return getattr(manage, options.command)(root)
+
+
+def _new(options: argparse.Namespace) -> int:
+    """Write a complete small paper that passes the tests as it stands: room, configuration, tests, a page of docs/."""
+    from descent.kit.new import new
+    from descent.workflow import manage
+
+    root = checkout()
+    for path in new(root, options.paper, title=options.title, authors=options.authors):
+        print(path.relative_to(root))
+    manage.docs(root)
+    print(
+        f"Now: python -m descent run {options.paper} race --scale smoke --seeds dev    The guide: docs/adding-a-paper.md"
+    )
+    return 0
+
+
+def _front(options: argparse.Namespace) -> int:
+    """Make the joint files of reports/<scale> (front page, verdicts.csv, checks.csv, verdicts.svg) from the papers' folders there.
+
+    Nothing is trained or judged: what the folders hold is read, whichever run or branch they come from.
+    """
+    from descent.workflow import manage
+
+    return manage.front(checkout(), options.scale)
+
+
+def _mutants(options: argparse.Namespace) -> int:
+    from descent.kit.mutants import mutants
+
+    return mutants(checkout(), options.paper, count=options.count, seed=options.seed, limit=options.limit)
 
 
 def _run(options: argparse.Namespace) -> int:

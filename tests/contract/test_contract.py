@@ -1,11 +1,13 @@
 """What every room must pass, an eleventh paper's included: found by itself from config/papers.
 
-At smoke scale, with the real engine and no Snakemake: every experiment runs, declares what it records, repeats to the
-byte, resumes when killed, keeps its seeds apart, and refuses bad settings.
+At smoke scale, with the real engine and no Snakemake: every experiment runs and declares what it records, every figure is
+drawn, every public name is there, bad settings are refused; and of every method in every module one job repeats to the byte,
+killed and resumed, and keeps its seeds apart.
 """
 
 import ast
 import importlib
+import inspect
 import re
 from dataclasses import replace
 from functools import cache
@@ -35,7 +37,21 @@ def jobs_of(kinds=("train", "analyse", "select")):
     return [(paper, id) for paper in PAPERS for id, job in plan_of(paper).jobs.items() if job.kind in kinds]
 
 
+def covering(jobs):
+    """Of `jobs` the first ones that together hold every method of every module that trains: variants in number only are
+    the same program, and to run them all again would cost more than it shows."""
+    found, seen = [], set()
+    for paper, id in jobs:
+        job = plan_of(paper).jobs[id]
+        forms = {(paper, job.module, variant.method) for variant in job.variants}
+        if job.kind == "train" and not forms <= seen:
+            seen |= forms
+            found.append((paper, id))
+    return found
+
+
 JOBS = jobs_of()
+ONE_EACH = covering(JOBS)
 
 
 @pytest.fixture(scope="session")
@@ -93,23 +109,6 @@ def test_runs_and_declares_every_metric_and_covers_every_variant(smoke, paper, i
         assert set(own["seed"]) >= set(variant.seeds), f"{variant.key} has no records of some seeds"
 
 
-@pytest.mark.parametrize(("paper", "id"), [j for j in JOBS if plan_of(j[0]).jobs[j[1]].kind == "train"])
-def test_repeats_to_the_byte_and_leaves_global_state_alone(smoke, paper, id, tmp_path):
-    import torch
-
-    from descent.core.records import write_records
-
-    job, results = smoke(paper, id)
-    torch.manual_seed(5)
-    np.random.seed(5)
-    before = torch.random.get_rng_state(), np.random.get_state()[1].copy(), torch.get_default_dtype()
-    records = again(job, results)
-    assert torch.equal(before[0], torch.random.get_rng_state()) and np.array_equal(before[1], np.random.get_state()[1])
-    assert torch.get_default_dtype() == before[2]
-    write_records(tmp_path / "again.parquet", records.frame(job))
-    assert (tmp_path / "again.parquet").read_bytes() == (results / id / "records.parquet").read_bytes()
-
-
 def _plain(value):
     number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
     return "" if pd.isna(value) else f"{float(value):.12g}" if number else str(value)
@@ -119,26 +118,42 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize(("paper", "id"), [j for j in JOBS if plan_of(j[0]).jobs[j[1]].kind == "train"])
-def test_killed_after_its_first_checkpoint_it_resumes_with_the_same_bytes(smoke, paper, id, tmp_path):
+class Dying(FileCheckpoint):
+    """Ends the job at its first checkpoint."""
+
+    def save(self, *args, **kwargs):
+        super().save(*args, **kwargs)
+        raise Killed
+
+
+def _global_state():
+    import torch
+
+    return torch.random.get_rng_state().tolist(), np.random.get_state()[1].tolist(), torch.get_default_dtype()
+
+
+@pytest.mark.parametrize(("paper", "id"), ONE_EACH)
+def test_killed_and_resumed_it_repeats_to_the_byte_and_leaves_global_state_alone(smoke, paper, id, tmp_path):
+    """A job without a checkpoint is simply done again."""
+    import torch
+
     from descent.core.records import write_records
 
-    class Dying(FileCheckpoint):
-        def save(self, *args, **kwargs):
-            super().save(*args, **kwargs)
-            raise Killed
-
     job, results = smoke(paper, id)
+    torch.manual_seed(5)
+    np.random.seed(5)
+    before = _global_state()
     try:
-        again(job, results, Dying(tmp_path / "c", "key", every=0))
+        records = again(job, results, Dying(tmp_path / "c", "key", every=0))
     except Killed:
         records = again(job, results, FileCheckpoint(tmp_path / "c", "key", every=0))
-        write_records(tmp_path / "again.parquet", records.frame(job))
-        assert (tmp_path / "again.parquet").read_bytes() == (results / id / "records.parquet").read_bytes()
+    assert _global_state() == before
+    write_records(tmp_path / "again.parquet", records.frame(job))
+    assert (tmp_path / "again.parquet").read_bytes() == (results / id / "records.parquet").read_bytes()
 
 
-@pytest.mark.parametrize(("paper", "id"), [j for j in JOBS if plan_of(j[0]).jobs[j[1]].kind == "train"])
-def test_a_seed_does_not_notice_its_companions(smoke, paper, id):
+@pytest.mark.parametrize(("paper", "id"), ONE_EACH)
+def test_a_seed_does_not_notice_the_others_of_its_batch(smoke, paper, id):
     job, results = smoke(paper, id)
     if max(len(v.seeds) for v in job.variants) < 2:
         pytest.skip("one seed at smoke")
@@ -151,7 +166,7 @@ def test_a_seed_does_not_notice_its_companions(smoke, paper, id):
     both = part.merge(whole, on=keys, how="left", suffixes=("", "_whole"))
     assert len(both) == len(part) and both["value_whole"].notna().equals(both["value"].notna())
     scale = both["value"].abs().clip(lower=1e-3)
-    # float64 methods agree to 1e-9; float32 ones (a room may use both) to the rounding that a run amplifies
+    # Most methods agree to 1e-9. What a run amplifies of the rounding of float32 is allowed here; a shared random number is not.
     assert ((both["value"] - both["value_whole"]).abs() / scale).max() < 1e-2
     assert (both["status"] == both["status_whole"]).all()
 
@@ -177,6 +192,40 @@ def test_every_method_is_reached_and_every_setting_is_guarded(paper):
         assert faults(paper, room.settings, {name: bad}), f"{name} accepts anything"
         if setting.kind in (int, float) and not setting.choices:
             assert setting.low is not None or setting.high is not None, f"{name} has no limits"
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_every_figure_is_drawn_at_smoke(smoke, paper, tmp_path):
+    from descent.report.figures import draw, figures_of
+    from descent.results.stored import Results
+
+    plan = plan_of(paper)
+    for id, job in plan.jobs.items():
+        if job.kind in ("train", "analyse", "select"):
+            _, results = smoke(paper, id)
+    found = Results(plan, paper, results)
+    drawn = draw(found, tmp_path)
+    assert [figure["name"] for figure in drawn] == list(figures_of(found)), "every name of FIGURES, in its order"
+    for figure in drawn:
+        assert figure["caption"].endswith((".", "?")), (
+            f"{figure['name']}: its docstring is its caption: sentences, please"
+        )
+        if figure["not_run"] is None:
+            assert (tmp_path / f"{figure['name']}.svg").stat().st_size > 2000, f"{figure['name']} is empty"
+    named = {claim.get("figure") for claim in plan.papers[paper].claims.values()} - {None}
+    begins = tuple(figure["name"] for figure in drawn)
+    assert all(name in begins or any(b.startswith((f"{name}_", f"{name}-")) for b in begins) for name in named), named
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_every_public_name_is_there(paper):
+    package = importlib.import_module(plan_of(paper).papers[paper].package or f"descent.papers.{paper}")
+    assert package.__doc__, "a docstring that says what is public"
+    assert list(package.__all__) == sorted(set(package.__all__)) and package.__all__
+    for name in package.__all__:
+        found = getattr(package, name)
+        assert not inspect.ismodule(found), f"{name} is a module: give it or the module another name"
+        assert not callable(found) or inspect.getdoc(found), f"{name} has no docstring"
 
 
 @pytest.mark.parametrize("paper", PAPERS)
@@ -216,7 +265,7 @@ def test_rooms_import_no_other_room():
 
 def test_the_engine_knows_no_paper_by_name():
     for path in (ROOT / "pkg/descent").rglob("*.py"):
-        if "papers" in path.parts or path.parts[-2] == "data":
+        if {"papers", "kit"} & set(path.parts) or path.parts[-2] == "data":
             continue
         code = ast.unparse(ast.parse(path.read_text()))
         strings = {

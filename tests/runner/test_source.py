@@ -49,6 +49,7 @@ def test_the_closure_is_what_the_module_imports_and_no_more(package):
         ("method", "# why", "# because", False),
         ("method", '"""Doc."""\n    return', '"""Other doc."""\n    return', False),
         ("method", "return f(1)", "return f( 1 )", False),
+        ("helper", "def f(x):", "def f(x: int) -> int:", False),
         ("figures", "import run", "import run as r", False),
         ("method", "return f(1)", "return f(2)", True),
         ("helper", "x + 1", "x + 2", True),

@@ -1,6 +1,6 @@
 """The hash of the source that a job runs: its modules and all that they import from this package.
 
-Comments, docstrings and layout do not count, so mending a comment retrains nothing. Imports are found in the text,
+Comments, docstrings, layout and the types of a function's arguments do not count, so mending one retrains nothing. Imports are found in the text,
 also inside functions; a room's labels and figures stay out because no training module imports them.
 """
 
@@ -55,7 +55,7 @@ def closure(modules: Iterable[str]) -> dict[str, str]:
 def _read(path: Path, name: str, _changed: int) -> tuple[str, tuple[str, ...]]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     imports = tuple(_imports(tree, name, path.name == "__init__.py"))
-    return ast.unparse(_without_docstrings(tree)), imports
+    return ast.unparse(_without_words(tree)), imports
 
 
 def _path(name: str, packages: set[str]) -> Path | None:
@@ -114,8 +114,13 @@ def _with_parents(name: str) -> Iterator[str]:
         yield ".".join(parts[:end])
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
+def _without_words(tree: ast.Module) -> ast.Module:
+    """The tree without docstrings and without the types in functions' signatures (those of classes' fields stay)."""
     for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            node.returns = None
+        if isinstance(node, ast.arg):
+            node.annotation = None
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             first = node.body[0] if node.body else None
             if (

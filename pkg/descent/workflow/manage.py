@@ -68,6 +68,26 @@ def docs(root: Path) -> int:
     return 0
 
 
+def front(root: Path, scale: str) -> int:
+    """Write the joint files of reports/<scale> from the papers' folders that lie there."""
+    from descent.config.read import read_study
+    from descent.report.front import read_judged, titles, write_front
+    from descent.report.overview import write_overview
+
+    study = read_study(root, {"scale": scale})
+    folder, papers = root / study.reports / scale, titles(root)
+    judged = read_judged(folder, papers)
+    if not judged:
+        raise StudyError(f"{folder} holds no paper's verdicts.json: run the study, or check out the papers' folders")
+    print(write_front(folder, papers, study))
+    print(write_overview(folder, papers, judged))
+    left_out = [slug for slug in papers if slug not in judged]
+    print(
+        f"{len(judged)} papers" + (f"; without a folder, shown as not run: {', '.join(left_out)}" if left_out else "")
+    )
+    return 0
+
+
 def check(root: Path, scale: str, papers: str | None) -> int:
     """Run the study afresh in a temporary folder and compare it with the committed report.
 

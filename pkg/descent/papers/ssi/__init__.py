@@ -6,7 +6,7 @@
 - direct.py       the d-dimensional simulator that both are held against
 - chains.py       many chains as one program: noise in blocks, chunks of steps as one launch, finished chains dropped
 - quadrature.py   Gauss-Hermite expectations: population loss, its gradient, the noise term, the tables of the phase diagram
-- gradient_flow.pythe ordinary differential equations, escape times, growth rates
+- gradient_flow.py  the ordinary differential equations, escape times, growth rates
 - gain, exponent, transition, equations, trajectory, encoding, law, phase, cost: the experiments
 """
 
