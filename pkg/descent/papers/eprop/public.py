@@ -118,18 +118,18 @@ class RateRNN(nn.Module):
 
 
 class Trained(NamedTuple):
-    """Networks after training; with a sequence of seeds every field but `step` has an axis for them, last in `history`."""
+    """Networks after training; with a sequence of seeds every tensor but `step` has them as leading axis."""
 
     parameters: dict[str, Tensor]  # W, U, b, V, c, start
     history: dict[str, Tensor]  # step (T,); error and, with recordings, distance (T,)
     matched_distance: Tensor  # () distance where the error first reaches `target_error`; NaN: never, or no recordings
-    updates_needed: Tensor  # () updates until then; inf: never
+    steps_needed: Tensor  # () updates until then; inf: never
     diverged: Tensor  # () bool
 
 
 def train(
-    inputs: Tensor, targets: Tensor, mask: Tensor | None = None, recordings: Array | None = None, *,
-    hidden: int, rule: str = "eprop", window: slice = slice(None), updates: int = 500, every: int = 10, lr: float = 5e-4,
+    inputs: Tensor, targets: Tensor, *, hidden: int, mask: Tensor | None = None, recordings: Array | None = None,
+    window: slice = slice(None), rule: str = "eprop", steps: int = 500, every: int = 10, lr: float = 5e-4,
     penalty: float = 10.0, alpha: float = 0.1, activation: str = "retanh", gain: float = 1.0, dale: bool = False,
     density: float = 1.0, target_error: float = 0.15, seed: int | Sequence[int] = 0,
     callback: Callable[[int, Mapping[str, Tensor]], Any] | None = None,
@@ -138,21 +138,21 @@ def train(
 
     inputs (B, T, I), targets (B, T, O), mask (B, T): 1 where the output counts, everywhere by default. Every update sees all
     trials. recordings (B, W, neurons): rates of the same B conditions at the steps `window`. The error is normalised (1: a
-    constant output at the mean). dtype and device are those of `inputs`. callback(update, metrics) every `every` updates; it
-    may raise StopIteration. Raises SettingError.
+    constant output at the mean). steps: updates, with an evaluation after every `every`; callback(step, metrics) there, and it
+    may raise StopIteration. dtype and device are those of `inputs`. Raises SettingError.
     """
     owner = "train"
     seeds = [seed] if isinstance(seed, int) else list(seed)
     for each in seeds:
         _seed(owner, each)
     kept = _rule(
-        owner, rule, updates=updates, every=every, lr=lr, penalty=penalty, alpha=alpha,
+        owner, rule, updates=steps, every=every, lr=lr, penalty=penalty, alpha=alpha,
         activation=activation, gain=gain, dale=dale, density=density, target_error=target_error,
     )  # fmt: skip
     _sizes(owner, hidden=hidden)
     batch, rates = _trials(owner, inputs, targets, mask, recordings, window)
-    if updates % every:
-        raise SettingError(f"{owner}: `updates` must be a multiple of `every`, got {updates} and {every}")
+    if steps % every:
+        raise SettingError(f"{owner}: `steps` must be a multiple of `every`, got {steps} and {every}")
     if not seeds:
         raise SettingError(f"{owner}: `seed` must be a whole number or several, got none")
     numbers = start_numbers(STREAMS, seeds, hidden, inputs.shape[2], targets.shape[2], inputs.dtype)
@@ -175,17 +175,17 @@ def train(
     state = method.init(initial(numbers, gain=gain, dale=dale, density=density))
     context = Context(device=inputs.device, streams=STREAMS, data={})
     with torch.no_grad():
-        rows, steps = [look(state.parameters)], [0]
-        while steps[-1] < updates:
+        rows, at = [look(state.parameters)], [0]
+        while at[-1] < steps:
             state, _ = iterate(context, "train", state, method, steps=every, block=every)
             rows.append(look(state.parameters))
-            steps.append(steps[-1] + every)
+            at.append(at[-1] + every)
             if callback is not None:
                 try:
-                    callback(steps[-1], rows[-1])
+                    callback(at[-1], rows[-1])
                 except StopIteration:
                     break
-    return _trained(rows, steps, state.parameters, target_error, single=isinstance(seed, int))
+    return _trained(rows, at, state.parameters, target_error, single=isinstance(seed, int))
 
 
 def _trained(rows: list[dict[str, Tensor]], steps: list[int], parameters: Parameters, target: float, *, single: bool) -> Trained:
@@ -194,11 +194,10 @@ def _trained(rows: list[dict[str, Tensor]], steps: list[int], parameters: Parame
     distance = history.get("distance", torch.full_like(error, torch.nan))
     match = matched(np.asarray(steps), error.double().cpu().numpy(), distance.double().cpu().numpy(), target)
     answers = (torch.as_tensor(part).to(error) for part in (match.values, match.updates))
-    pick = (lambda x: x[..., 0]) if single else (lambda x: x)
     first = (lambda x: x[0]) if single else (lambda x: x)
     return Trained(
         {name: first(part) for name, part in parameters._asdict().items()},
-        {"step": torch.tensor(steps, device=error.device), **{name: pick(part) for name, part in history.items()}},
+        {"step": torch.tensor(steps, device=error.device), **{name: first(part.T) for name, part in history.items()}},
         *(first(answer) for answer in answers), first(~error[-1].isfinite()),
     )  # fmt: skip
 
