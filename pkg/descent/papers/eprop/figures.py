@@ -40,6 +40,17 @@ def _along_accuracy(frames, experiment: str, method: str, measure: str = "distan
     return pd.DataFrame(rows, columns=["error", "seed", "value", "status"])
 
 
+def _accuracy_lines(frames, ax, experiment: str, methods) -> bool:
+    """Distance against error for each method, as far as all its seeds get; whether anything was drawn."""
+    drawn = False
+    for method in methods:
+        if len(frames.select(experiment, "error", method)):
+            rows = _along_accuracy(frames, experiment, method)
+            whole = rows.groupby("error")["status"].transform(lambda s: (s == "ok").all())
+            drawn |= len(theme.band(ax, rows[whole], "error", method=method)) > 0
+    return drawn
+
+
 def _lines(frames, ax) -> None:
     """The baseline as a dashed line, the noise floor as a dotted one."""
     for metric, style in (("baseline", "--"), ("noise_floor", ":")):
@@ -62,11 +73,9 @@ def accuracy(frames):
     frames.records("rules")
     theta = next(v.params["target_error"] for job in frames.jobs("rules") for v in job.variants)
     for ax, experiment, methods in ((axes[0, 0], "rules", ("bptt", "eprop")), (axes[0, 1], "others", OTHERS)):
-        for method in methods:
-            if len(frames.select(experiment, "error", method)):
-                rows = _along_accuracy(frames, experiment, method)
-                whole = rows.groupby("error")["status"].transform(lambda s: (s == "ok").all())
-                theme.band(ax, rows[whole], "error", method=method)
+        drawn = _accuracy_lines(frames, ax, experiment, methods)
+        if not drawn:
+            ax.text(0.5, 0.9, "no network's error falls to 1", transform=ax.transAxes, ha="center", fontsize=8, color="#555555")
         _lines(frames, ax)
         ax.axvline(theta, color="#BBBBBB", linewidth=0.9, zorder=0)
         ax.set(xscale="log", xlabel="normalised error NE (accuracy rises to the right)")
@@ -335,11 +344,8 @@ def known(frames):
     else:
         theme.absent(axes[0, 0], frames.why("planted"))
     if frames.has("generated"):
-        for method in ("bptt", "eprop"):
-            along = _along_accuracy(frames, "generated", method)
-            whole = along.groupby("error")["status"].transform(lambda s: (s == "ok").all())
-            theme.band(axes[0, 1], along[whole], "error", method=method)
-        axes[0, 1].set(xscale="log", xlabel="normalised error NE", ylabel="Procrustes distance to made-up recordings")
+        _accuracy_lines(frames, axes[0, 1], "generated", ("bptt", "eprop"))
+        axes[0, 1].set(xscale="log", xlabel="normalised error NE", ylabel="Procrustes distance")
         axes[0, 1].invert_xaxis()
     else:
         theme.absent(axes[0, 1], frames.why("generated"))
