@@ -7,8 +7,20 @@ CONFIG := $(foreach key,scale papers tier seeds bench retry_imports results repo
 SNAKEMAKE = snakemake $(if $(CONFIG),--config $(CONFIG))
 READY := .venv/.ready
 
+KNOWN := scale papers tier seeds bench retry_imports results reports PYTHON PORT paper count
+GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(v)))),$(v)))
+ifneq ($(filter-out $(KNOWN) MAKEFLAGS MAKEOVERRIDES,$(GIVEN)),)
+$(error there is no variable $(firstword $(filter-out $(KNOWN) MAKEFLAGS MAKEOVERRIDES,$(GIVEN))); known: $(KNOWN))
+endif
+ifneq ($(paper),)
+ifeq ($(filter mutants,$(MAKECMDGOALS)),)
+$(error paper= is for `make mutants`; to run one paper write papers=$(paper))
+endif
+endif
+export PIP_USER := 0
+
 .DEFAULT_GOAL := help
-.PHONY: help study smoke data test lint check soak bench ui docs clean clean-env
+.PHONY: help study smoke data test lint check soak bench front mutants ui docs clean clean-env
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -27,8 +39,11 @@ data: $(READY) ## Fetch the datasets: those in the repository, and the public on
 test: data ## The whole test suite
 	@python -m pytest -n 2 --dist loadfile
 
-lint: $(READY) ## Style and unused code
+lint: $(READY) ## Style, unused code, types and spelling (what requirements-dev.txt installs, where it is installed)
 	@ruff check . && ruff format --check .
+	@if command -v snakefmt > /dev/null; then snakefmt --check Snakefile workflow; else echo "snakefmt is not installed: skipped"; fi
+	@if command -v codespell > /dev/null; then codespell; else echo "codespell is not installed: skipped"; fi
+	@if command -v basedpyright > /dev/null; then basedpyright; else echo "basedpyright is not installed: skipped"; fi
 
 check: data ## A fresh run compared with the committed report
 	@python -m descent check $(if $(papers),--papers $(papers)) --scale $(or $(scale),study)
@@ -38,6 +53,12 @@ soak: $(READY) ## The long robustness runs
 
 bench: $(READY) ## Speed against the plain implementations: prints one table a paper
 	@for file in benchmarks/[a-z]*.py; do python $$file || exit 1; done
+
+front: $(READY) ## The joint report files from the committed paper folders, training nothing
+	@python -m descent front --scale $(or $(scale),study)
+
+mutants: $(READY) ## Change lines of one room and see whether its tests notice: make mutants paper=zoflat
+	@python -m descent mutants $(paper) $(if $(count),--count $(count))
 
 ui: $(READY) ## Browse the runs in MLflow
 	@python -m descent ui
@@ -52,6 +73,9 @@ clean-env: ## Remove the environment
 	rm -rf .venv
 
 $(READY): requirements.txt requirements-no-deps.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than Python 3.11, which the study needs: name another, make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2> /dev/null || { echo "$(PYTHON) has no module venv: install it (Debian: apt-get install python3-venv)"; exit 1; }
+	@test ! -d .venv || $(BIN)/python -m pip --version > /dev/null 2>&1 || { echo "Removing a half-made .venv"; rm -rf .venv; }
 	@test -d .venv || $(PYTHON) -m venv .venv
 	@echo "Installing the environment (a few minutes the first time)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt

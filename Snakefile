@@ -3,10 +3,30 @@
 import sys
 from pathlib import Path
 
+import descent
 from snakemake.utils import min_version
 
-from descent.workflow import forks as warm
+workdir: workflow.basedir  # also when Snakemake is called from another folder
+
+
+def misplaced():
+    """Why this run would mix two checkouts or two folders, in one sentence, or nothing."""
+    package, own = Path(descent.__file__).parent.resolve(), Path(workflow.basedir, "pkg", "descent").resolve()
+    if own.is_dir() and package != own:
+        return (
+            f"The package `descent` comes from {package.parent}, not from this checkout: "
+            "use this checkout's environment (. .venv/bin/activate), or `make study`."
+        )
+    if Path.cwd().resolve() != Path(workflow.basedir).resolve():
+        return "--directory is not taken here: name other folders with --config results=... reports=..."
+    return None
+
+
+if reason := misplaced():
+    sys.exit(f"Nothing was run. {reason}")
+
 from descent.core.errors import StudyError
+from descent.workflow import forks as warm
 from descent.workflow.study import Study, job_files
 
 min_version("9.0")
@@ -57,7 +77,12 @@ include: "workflow/rules/track.smk"
 
 
 localrules:
-    all, data, judge, page, front, track,
+    all,
+    data,
+    judge,
+    page,
+    front,
+    track,
 
 
 rule all:

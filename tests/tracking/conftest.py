@@ -1,5 +1,6 @@
 """The synthetic paper of tests/report, and one prepared MLflow store that every test gets a copy of."""
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -26,14 +27,14 @@ def prepared(tmp_path_factory):
     import subprocess
     from concurrent.futures import ThreadPoolExecutor
 
-    from descent.tracking import mirror as track
+    from descent.tracking import stores as store
 
     database = tmp_path_factory.mktemp("store") / "mlflow.db"
     calls, real = [], subprocess.run
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(track.subprocess, "run", lambda *a, **k: (calls.append(a), real(*a, **k))[1])
+        patch.setattr(store.subprocess, "run", lambda *a, **k: (calls.append(a), real(*a, **k))[1])
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(track.initialise, [f"sqlite:///{database}"] * 4))
+            list(pool.map(store.prepare, [f"sqlite:///{database}"] * 4))
     return database, len(calls)
 
 
@@ -56,9 +57,14 @@ def mirrored(published, prepared, tmp_path_factory):
 
 @pytest.fixture
 def checkout(mirrored, tmp_path, monkeypatch):
-    """A copy of the mirrored checkout, in a folder of the test's own."""
+    """The mirrored checkout as if it had been moved into a folder of the test's own."""
+    from descent.tracking.owner import FILE
+
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return shutil.copytree(mirrored[0], tmp_path / "checkout")
+    root = shutil.copytree(mirrored[0], tmp_path / "checkout")
+    kept = json.loads((root / FILE).read_text())
+    (root / FILE).write_text(json.dumps({**kept, "folder": str(root)}))
+    return root
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ def read_study(root: Path, overrides: Mapping[str, Any] | None = None) -> StudyC
         if isinstance(data.get(name), str) and data[name].lower() in ("true", "false"):
             data[name] = data[name].lower() == "true"
     study = checked(StudyConfig, data, "config/config.yaml or --config")
+    study.results, study.reports = (str(Path(folder).expanduser()) for folder in (study.results, study.reports))
     if study.papers != "all":
         known = registered(root)
         unknown = [slug for slug in study.papers if slug not in known]

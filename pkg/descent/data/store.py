@@ -125,7 +125,10 @@ def _work_without_git(root: Path) -> None:
     if re.search(r"^\s*no_scm\s*=", text, re.MULTILINE):
         return
     head, section, tail = text.partition("[core]\n")
-    local.write_text(f"{head}[core]\n    no_scm = true\n{tail}" if section else f"{text}[core]\n    no_scm = true\n")
+    local.write_text(
+        f"{head}[core]\n    no_scm = true\n{tail}" if section else f"{text}[core]\n    no_scm = true\n",
+        encoding="utf-8",
+    )
 
 
 def _configured(root: Path, section: str, key: str, path: bool = True) -> Path | str | None:

@@ -144,24 +144,20 @@ def verdicts_csv(judged: Any) -> str:
     for paper in judged:
         for claim in paper["claims"]:
             head = claim["headline"] or {}
-            rows.append(
-                {column: claim.get(column) for column in VERDICT_COLUMNS}
-                | {name: _exact(head.get(name)) for name in ("estimate", "ci_low", "ci_high")}
-                | {"threshold": head.get("threshold", ""), "n_seeds": head.get("n", 0)}
-                | {"experiment": head.get("experiment") or ", ".join(claim["experiments"])}
-            )
+            taken = {
+                column: _exact(head.get(column)) for column in VERDICT_COLUMNS if column in head and column not in claim
+            }
+            rows.append({column: claim.get(column) for column in VERDICT_COLUMNS} | taken
+                        | {"experiment": head.get("experiment") or ", ".join(claim["experiments"])})  # fmt: skip
     return _csv(rows, VERDICT_COLUMNS)
 
 
 def checks_csv(judged: Any) -> str:
     """A row a check instance, columns `claims.results.CHECK_COLUMNS`."""
-    rows = []
-    for paper in judged:
-        for claim in paper["claims"]:
-            for check in claim["checks"]:
-                numbers = {n: _exact(check.get(n)) for n in ("estimate", "ci_low", "ci_high", "p_value", "p_adjusted")}
-                rows.append({column: check.get(column) for column in CHECK_COLUMNS}
-                            | {"paper": claim["paper"], "claim": claim["claim"]} | numbers)  # fmt: skip
+    rows = [
+        {column: _exact(check.get(column)) for column in CHECK_COLUMNS} | {"paper": claim["paper"], "claim": claim["claim"]}
+        for paper in judged for claim in paper["claims"] for check in claim["checks"]
+    ]  # fmt: skip
     return _csv(rows, CHECK_COLUMNS)
 
 

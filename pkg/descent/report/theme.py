@@ -128,13 +128,15 @@ _WIDTH = {"headline": 1.9, "rival": 1.6, "baseline": 1.3, "control": 1.3}
 
 @contextmanager
 def apply(room: Room | None = None) -> Iterator[None]:
-    """The study's style while the block runs; with a room, its methods' looks as well."""
+    """The study's style while the block runs, from matplotlib's defaults and not from the user's settings; with a room,
+    its methods' looks as well."""
     import seaborn as sns
 
-    style = {**sns.plotting_context("paper"), **sns.axes_style("whitegrid"), **_STYLE}
     token = _current.set(looks(room) if room is not None else _current.get())
     try:
-        with mpl.rc_context(style):
+        with mpl.rc_context():
+            mpl.rcdefaults()
+            mpl.rcParams.update({**sns.plotting_context("paper"), **sns.axes_style("whitegrid"), **_STYLE})
             yield
     finally:
         _current.reset(token)

@@ -5,7 +5,6 @@ Imports torch only where a job is about to run, so that the workflow may ask how
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -106,6 +105,8 @@ def claim_gpu(
 
 
 def _lock_one(devices: list[str], locks: Path, say: Callable[[str], None], patience: float) -> tuple[str, int]:
+    import fcntl  # not on Windows, where there is no workflow either
+
     told = False
     while True:
         for device in devices:

@@ -47,14 +47,17 @@ def call(target: str, **arguments: Any) -> None:
 
 
 def start() -> None:
-    """Start the server of this process and name it in the environment; nothing where it cannot serve."""
+    """Start the server of this process and name it in the environment; nothing where it cannot serve.
+
+    It only saves time: where it cannot start, jobs are done without, and a line says so.
+    """
     if sys.platform != "linux" or SERVER in os.environ:
         return
-    folder = tempfile.mkdtemp(prefix="descent-")
-    path = os.path.join(folder, "warm")
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
-    listener.listen(256)  # a call made while the server still imports waits here
+    try:
+        listener, folder, path = _listening()
+    except OSError as error:
+        sys.stderr.write(f"jobs import PyTorch one by one, since no server to fork from could start ({error})\n")
+        return
     command = [
         sys.executable,
         "-c",
@@ -63,6 +66,24 @@ def start() -> None:
     subprocess.Popen(command, pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL)
     listener.close()
     os.environ[SERVER] = f"{os.environ.get('SLURM_JOB_ID', '')}:{path}"
+
+
+def _listening() -> tuple[socket.socket, str, str]:
+    """A socket in a new folder; a socket's path has at most 107 bytes, so a long TMPDIR is done without."""
+    folder = tempfile.mkdtemp(prefix="descent-")
+    if len(os.fsencode(folder)) > 100:
+        os.rmdir(folder)
+        folder = tempfile.mkdtemp(prefix="descent-", dir="/tmp")
+    path = os.path.join(folder, "warm")
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.bind(path)
+        listener.listen(256)  # a call made while the server still imports waits here
+    except OSError:
+        listener.close()
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return listener, folder, path
 
 
 def stop() -> None:

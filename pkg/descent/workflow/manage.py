@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -34,27 +35,42 @@ def unlock(root: Path) -> int:
 
 
 def ui(root: Path) -> int:
-    """Serve the MLflow UI on the store that the study logs to."""
+    """Serve the MLflow UI on the store that the study logs to, on PORT (default: the first free one from 5000 on)."""
     from descent.config.read import read_study
-    from descent.tracking.mirror import store
+    from descent.tracking.stores import SERVERS, database, opened, shown, store
 
     uri = store(root, read_study(root))
-    print(f"MLflow on http://127.0.0.1:5000 (store: {uri}); end it with Ctrl-C")
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "ui",
-        "--backend-store-uri",
-        uri,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        "5000",
-    ]
-    # Artifact locations are relative to the checkout. One worker is enough for a browser, and no job queue is needed.
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    return subprocess.run([*command, "--workers", "1"], cwd=root, env=environment).returncode
+    if uri.partition(":")[0] in SERVERS:
+        print(f"The runs are on the MLflow server at {shown(uri)}: open it in a browser")
+        return 0
+    os.chdir(root)  # artifact locations are relative to the checkout
+    port = _free_port(os.environ.get("PORT"))
+    print(f"MLflow on http://127.0.0.1:{port} (store: {database(uri) or shown(uri)}); end it with Ctrl-C", flush=True)
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    # The URI may hold a password, so it is no argument that `ps` shows. One worker is enough for a browser, and no job
+    # queue is needed.
+    environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": opened(uri)}
+    environment |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    return subprocess.run(command, cwd=root, env=environment).returncode
+
+
+def _free_port(wanted: str | None) -> int:
+    """`wanted`, or the first free port from 5000 on. Raises StudyError where it is taken or no port."""
+    if wanted and not (wanted.isdigit() and 0 < int(wanted) < 65536):
+        raise StudyError(f"PORT={wanted} is no port: give a number from 1 to 65535")
+    for port in [int(wanted)] if wanted else range(5000, 5050):
+        with socket.socket() as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                trial.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise StudyError(
+        f"port {wanted} is taken: name another (PORT=...)"
+        if wanted
+        else "ports 5000 to 5049 are all taken: name a free one (PORT=...)"
+    )
 
 
 def docs(root: Path) -> int:

@@ -161,7 +161,8 @@ class Study:
     def tracking(self) -> dict[str, str]:
         """Where the mirror goes, and the hash of what makes it."""
         uri = self.config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or "under the results folder"
-        return {"uri": uri, "source": source_hash("descent.tracking.mirror")}
+        # Snakemake prints parameters and keeps them: of a URI, which may hold a password, a hash and no more.
+        return {"store": digest(uri), "source": source_hash("descent.tracking.mirror")}
 
     def found(self, paper: str) -> Results:
         """What the run left on disk of one paper."""

@@ -133,7 +133,7 @@ def read_checkpoint(folder: Path) -> tuple[Shape, dict[str, Tensor]]:
     Raises DataError when a file is missing, the model is another one, or a parameter is absent.
     """
     try:
-        config = json.loads((folder / "config.json").read_text())
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError) as error:
         raise DataError(
             f"{folder}/config.json cannot be read ({error}); `checkpoint_dir` must be a roberta-large folder"

@@ -1,0 +1,134 @@
+"""Runs that are started oddly: they work, or one sentence says what to do before anything is run."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from descent.config.read import read_study
+from descent.workflow import forks
+from support import ROOMS, ROOT
+
+ROOM_PATH = f"{os.environ.get('PYTHONPATH', '')}{os.pathsep}{ROOMS}"
+
+
+def make(*words, **environment):
+    done = subprocess.run(["make", *words], cwd=ROOT, capture_output=True, text=True, env={**os.environ, **environment})
+    return done.returncode, done.stdout + done.stderr
+
+
+def dry(*words, cwd, **environment):
+    command = [sys.executable, "-m", "snakemake", "-n", "--quiet", *words]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env={**os.environ, **environment})
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(["study", "paper=zoflat"], "write papers=zoflat"), (["study", "papesr=zoflat"], "there is no variable papesr")],
+)
+def test_a_misspelt_variable_of_make_is_refused(words, told):
+    code, text = make(*words)
+    assert code and told in text
+
+
+def test_a_python_that_is_too_old_is_refused_by_name_before_anything_is_made(tmp_path):
+    shutil.copyfile(ROOT / "Makefile", tmp_path / "Makefile")
+    for name in ("requirements.txt", "requirements-no-deps.txt", "pyproject.toml"):
+        (tmp_path / name).touch()
+    old = tmp_path / "old-python"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    done = subprocess.run(["make", "ui", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode and "older than Python 3.11" in done.stdout and not (tmp_path / ".venv").exists()
+
+
+def test_from_another_folder_it_plans_the_same(project, tmp_path):
+    code, text = dry("-s", str(project / "Snakefile"), "--config", "scale=smoke", cwd=tmp_path, PYTHONPATH=ROOM_PATH)
+    assert code == 0, text
+    assert not (tmp_path / "results").exists()
+
+
+def test_another_working_folder_is_refused(project, tmp_path):
+    code, text = dry("-s", str(project / "Snakefile"), "--directory", str(tmp_path / "there"), cwd=project)
+    assert code and "name other folders with --config results=" in text
+
+
+def test_another_checkout_s_package_is_refused(project, tmp_path):
+    shutil.copytree(ROOT / "pkg", project / "pkg", ignore=shutil.ignore_patterns("__pycache__"))
+    code, text = dry(cwd=project, PYTHONPATH=f"{ROOT / 'pkg'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    assert code and "not from this checkout" in text and "Traceback" not in text
+
+
+def test_a_tilde_is_the_home_folder(project, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert read_study(project, {"results": "~/out"}).results == str(tmp_path / "out")
+
+
+def test_the_server_of_forks_starts_below_a_long_folder_and_is_done_without_where_it_cannot(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.delenv(forks.SERVER, raising=False)
+    long = tmp_path / ("x" * 120)
+    long.mkdir()
+    monkeypatch.setattr(forks.tempfile, "tempdir", str(long))
+    listener, folder, path = forks._listening()
+    listener.close()
+    assert len(os.fsencode(path)) <= 107 and not list(long.iterdir())
+    shutil.rmtree(folder)
+
+    def broken(*_):
+        raise OSError("no sockets here")
+
+    monkeypatch.setattr(forks.socket, "socket", broken)
+    forks.start()
+    assert forks.SERVER not in os.environ and "no sockets here" in capsys.readouterr().err
+
+
+def test_nothing_is_read_or_written_in_the_locale_s_encoding():
+    """Text is UTF-8 whatever the user's locale says."""
+    lost = []
+    for path in [*(ROOT / "pkg").rglob("*.py"), *(ROOT / "workflow").rglob("*.py")]:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if ".read_text()" in line or (
+                ".write_text(" in line
+                and "encoding" not in line
+                and "write_text(path" not in line
+                and line.rstrip().endswith(")")
+            ):
+                lost.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
+    assert not lost
+
+
+HOSTILE = """
+backend: svg
+savefig.dpi: 30
+font.size: 25
+axes.grid: True
+lines.linewidth: 9
+text.usetex: True
+axes.prop_cycle: cycler('color', ['k'])
+image.cmap: gray
+"""
+
+
+def test_a_users_matplotlibrc_decides_nothing(tmp_path):
+    code = (
+        "import hashlib, io, matplotlib; matplotlib.use('agg')\n"
+        "import matplotlib.pyplot as plt\nfrom descent.report import theme\n"
+        "with theme.apply():\n"
+        "    figure, axes = plt.subplots(); axes.plot([1, 3, 2], label='a'); axes.imshow([[1, 2], [3, 4]]); axes.legend()\n"
+        "    out = io.BytesIO(); figure.savefig(out, format='png', metadata={'Software': None})\n"
+        "print(hashlib.sha256(out.getvalue()).hexdigest())"
+    )
+    (tmp_path / "matplotlibrc").write_text(HOSTILE)
+    seen = set()
+    for environment in ({}, {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc")}):
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}
+        )
+        assert done.returncode == 0, done.stderr
+        seen.add(done.stdout.strip())
+    assert len(seen) == 1
