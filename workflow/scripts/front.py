@@ -10,5 +10,6 @@ with logged(snakemake):
 
     found = study(snakemake)
     folder, papers = Path(snakemake.output.page).parent, titles(found.root)
-    write_front(folder, papers, found.config)
-    write_overview(folder, papers, read_judged(folder, papers))
+    judged = read_judged(folder, papers, {slug: found.found(slug) for slug in found.papers})
+    write_front(folder, papers, found.config, judged)
+    write_overview(folder, papers, judged)

@@ -128,6 +128,7 @@ REFERENCE = "<!-- reference: made by `make docs` -->"
 def claims_page(root: Path) -> str:
     """docs/claims.md: its written part as it stands, then every key of the grammar."""
     from descent.claims.read import checks, model, operands
+    from descent.claims.worlds import WorldRule
 
     written = (root / "docs" / "claims.md").read_text(encoding="utf-8").split(REFERENCE)[0]
     shown = (
@@ -135,7 +136,7 @@ def claims_page(root: Path) -> str:
         (operands.Window, "`read: {window, ...}`"), (operands.Crossing, "`read: {first_above, ...}`"),
         (operands.Fit, "`read: {fit, ...}`"), (operands.Smooth, "`smooth`"), (checks.Check, "`checks.<name>`, `controls.<name>`"),
         (checks.ByP, "`decide: {p, ...}`"), (checks.Rules, "`rules`"), (checks.All, "`{all: ..}`"), (checks.Any_, "`{any: ..}`"),
-        (checks.AtLeast, "`{at_least: k, of: ..}`"), (checks.Not, "`{not: ..}`"),
+        (checks.AtLeast, "`{at_least: k, of: ..}`"), (checks.Not, "`{not: ..}`"), (WorldRule, "an entry of `world`"),
     )  # fmt: skip
     lines = [REFERENCE, "", "## Every key", ""]
     for kind, title in shown:

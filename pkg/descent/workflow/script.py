@@ -62,5 +62,5 @@ def results(snakemake: Any) -> Results:
 
 def _stop(snakemake: Any, reason: str, log: Path) -> None:
     what = ", ".join(f"{name}={value}" for name, value in snakemake.wildcards.items())
-    sys.__stderr__.write(f"\nrule {snakemake.rule} ({what}) failed: {reason}\nlog: {log.resolve()}\n\n")
+    (sys.__stderr__ or sys.stderr).write(f"\nrule {snakemake.rule} ({what}) failed: {reason}\nlog: {log.resolve()}\n\n")
     sys.exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,6 +13,8 @@ from descent.claims.operands.statistic import Sample, samples
 from descent.claims.operands.tabled import LostCells, Source
 from descent.claims.read.claim import Quantity, TypedClaim
 from descent.core.errors import ConfigError
+
+Alter = Callable[[Quantity, Sample], Sample]
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Made:
         return f"{self.quantity.name} ({self.quantity.label})" if self.quantity.label else self.quantity.name
 
 
-def make(claim: TypedClaim, source: Source, where: str) -> dict[str, list[Made]]:
+def make(claim: TypedClaim, source: Source, where: str, alter: Alter | None = None) -> dict[str, list[Made]]:
     """Every estimate of the claim: name -> its instances. Raises ConfigError with all faults."""
     found: dict[str, list[Made]] = {}
     faults: list[str] = []
@@ -52,7 +55,12 @@ def make(claim: TypedClaim, source: Source, where: str) -> dict[str, list[Made]]
         found[name] = []
         for quantity in quantities:
             try:
-                found[name].append(Made(quantity, tuple(_part(quantity, s) for s in samples(quantity, source))))
+                found[name].append(
+                    Made(
+                        quantity,
+                        tuple(_part(quantity, alter(quantity, s) if alter else s) for s in samples(quantity, source)),
+                    )
+                )
             except LostCells as lost:
                 found[name].append(Made(quantity, lost=str(lost)))
             except ConfigError as error:

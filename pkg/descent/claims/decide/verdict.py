@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from descent.claims.decide import rules
 from descent.claims.decide.logic import AGAINST, FOR, OPEN
 from descent.claims.decide.looked import Look, look
-from descent.claims.decide.made import Made, make
+from descent.claims.decide.made import Alter, Made, make
 from descent.claims.operands.tabled import Source
 from descent.claims.read.claim import TypedClaim, signs
 
@@ -55,13 +55,16 @@ class Judged:
         return self.state or VERDICTS[int(self.verdict[draw])]
 
 
-def judge_claim(claim: TypedClaim, source: Source, scale: str, where: str) -> Judged:
-    """Judge one claim in all draws of the source. Raises ConfigError where it does not fit the records."""
+def judge_claim(claim: TypedClaim, source: Source, scale: str, where: str, alter: Alter | None = None) -> Judged:
+    """Judge one claim in all draws of the source. Raises ConfigError where it does not fit the records.
+
+    alter: changes the numbers of an estimate before it is made (a dry run).
+    """
     model, draws = claim.model, source.draws
     if scale != SMOKE and model.scales is not None and scale not in model.scales:
         reason = model.elsewhere or f"tested at scale {' and '.join(model.scales)} only"
         return Judged(claim, {}, (), None, "not run", reason)
-    made = make(claim, source, where)
+    made = make(claim, source, where, alter)
     looks = look(claim, made, scale)
     if scale == SMOKE:
         lost = [one.lost for mades in made.values() for one in mades]

@@ -49,7 +49,7 @@ class RecordsSource:
         shape = (1, len(keys), len(columns))
         value, rank, half = np.full(shape, NAN), np.full(shape, MISSING, np.uint8), np.zeros(shape)
         resolution = (
-            operand.resolution if operand.resolution is not None else info.resolution if _direct(operand) else 0.0
+            operand.resolution if operand.resolution is not None else info.resolution if direct(operand) else 0.0
         )
         why = ""
         for c, (column, setting) in enumerate(zip(columns, grid(operand.across), strict=True)):
@@ -134,7 +134,7 @@ def _seed(key: Key) -> str:
     return f"seed {key[0]}: " if len(key) == 1 else f"seed {key[0]}, {key[1]}: " if len(key) == 2 else ""
 
 
-def _direct(operand: Operand) -> bool:
+def direct(operand: Operand) -> bool:
     """Whether a rounding of the metric moves the reading by as much: not so where it is fitted, or where steps are read."""
     how = operand.read
     return operand.status is None and (isinstance(how, (str, int)) or (isinstance(how, Window) and how.reduce in RAW))
