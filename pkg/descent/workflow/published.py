@@ -11,10 +11,7 @@ import subprocess
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from descent.workflow.study import Study
+from typing import Any
 
 COST = "cost"  # below the results of a scale: what its jobs took on this machine
 DECIDING = ("torch", "numpy", "pandas", "pyarrow")  # the packages whose versions decide a run's bytes
@@ -39,7 +36,7 @@ def tracked(root: Path, path: Path) -> bool:
     return _git(root, "ls-files", "--error-unmatch", "--", str(root / path)) is not None
 
 
-def summary(study: Study) -> list[str]:
+def summary(study: Any) -> list[str]:
     """What to read at the end of a run whose scale has a committed report: what is as published, what is not, and why."""
     from descent.report.judged import VERDICTS_FILE, read_verdicts
 
@@ -133,7 +130,7 @@ def here() -> str:
     return f"{platform.system()} {platform.machine()}"
 
 
-def publish_costs(study: Study) -> list[Path]:
+def publish_costs(study: Any) -> list[Path]:
     """Copy what the jobs took on this machine into the report; returns the files written."""
     from descent.core.files import write_atomically
 
