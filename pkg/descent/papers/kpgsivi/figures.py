@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -260,13 +264,23 @@ def cost(frames) -> Figure:
     return figure
 
 
+def themed(picture: Callable[[Any, Any], Figure]) -> Callable[[Any], Figure]:
+    """A figure of pictures.py, which is handed the theme."""
+
+    @wraps(picture)
+    def draw(frames: Any) -> Figure:
+        return picture(frames, theme)
+
+    return draw
+
+
 FIGURES = {
     "convergence": convergence,
     "distances": final_distances,
-    "samples": samples,
-    "weights": weights,
-    "correlations": correlations,
-    "paths": paths,
+    "samples": themed(samples),
+    "weights": themed(weights),
+    "correlations": themed(correlations),
+    "paths": themed(paths),
     "variance": variance,
     "blindness": blindness,
     "internals": internals,

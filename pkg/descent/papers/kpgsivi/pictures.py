@@ -1,4 +1,4 @@
-"""Figures that show what was fitted: samples, marginals, correlations, paths."""
+"""Figures that show what was fitted: samples, marginals, correlations, paths. `theme` is descent.report.theme, handed over by figures.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import torch
 from matplotlib.figure import Figure
 
 from descent.papers.kpgsivi.targets import OBSERVED, Banana, multimodal, x_shaped
-from descent.report import theme
 
 SHOWN = ("kpgis", "kpg", "ksivi", "asvgd", "sivi", "bsivi")
 BOXES = {"multimodal": (-5, 5, -4, 4), "banana": (-4, 4, -14, 2), "x_shaped": (-5, 5, -5, 5)}
@@ -15,7 +14,7 @@ MADE = {"multimodal": multimodal, "banana": Banana, "x_shaped": x_shaped}
 TRUTH = "#222222"
 
 
-def samples(frames) -> Figure:
+def samples(frames, theme) -> Figure:
     """What each method has learnt in the plane: 1000 points of the first seed's final q over contours of the target's density (at 2, 10,
     40 and 90 % of its largest value). Where more than a fifth of the points lie outside of the panel, their share is given.
 
@@ -45,7 +44,7 @@ def samples(frames) -> Figure:
     return figure
 
 
-def weights(frames) -> Figure:
+def weights(frames, theme) -> Figure:
     """Weights 1 to 5 of the logistic regression: marginals on the diagonal, pairs below it, KPG-IS (colour) over HMC (dark). Contours hold
     50 and 90 % of the points. One seed.
 
@@ -93,7 +92,7 @@ def contour(ax, x: np.ndarray, y: np.ndarray, colour: str) -> None:
     ax.contour((xs[1:] + xs[:-1]) / 2, (ys[1:] + ys[:-1]) / 2, height.T, levels=levels, colors=colour, linewidths=0.9)
 
 
-def correlations(frames) -> Figure:
+def correlations(frames, theme) -> Figure:
     """Pairwise correlations of the weights of the logistic regression under q (first seed) against those under HMC, 231 pairs. Thin line:
     equality; thick line: the least-squares slope through the origin, in the title.
 
@@ -120,7 +119,7 @@ def correlations(frames) -> Figure:
     return figure
 
 
-def paths(frames) -> Figure:
+def paths(frames, theme) -> Figure:
     """The path of the conditioned diffusion: mean and pointwise 95 % band under q (colour, first seed) and under HMC (grey), with the
     observations.
 
