@@ -39,7 +39,16 @@ from descent.papers.eprop.start import start_numbers
 
 SIZES = {
     "study": {"N": 100, "B": 32, "length": 144, "stride": 4, "alpha": 0.4, "cue": 20, "hold": 60, "stratified": True},
-    "paper": {"N": 200, "B": 100, "length": 300, "stride": 1, "alpha": 0.1, "cue": 50, "hold": 150, "stratified": False},
+    "paper": {
+        "N": 200,
+        "B": 100,
+        "length": 300,
+        "stride": 1,
+        "alpha": 0.1,
+        "cue": 50,
+        "hold": 150,
+        "stratified": False,
+    },
 }
 LR, PENALTY = 3e-4, 10.0
 
@@ -113,7 +122,7 @@ def plain(tables, p, trials, size, rule):
     def update():
         W, U, b, V, c, start = parameters
         batch = tables.batch(trials, size["length"], size["stride"])
-        K, T, B, _ = batch.x.shape
+        _K, T, B, _ = batch.x.shape
         a = start[:, None].expand(-1, B, -1)
         h = [torch.relu(torch.tanh(a))]
         outputs = []
@@ -186,13 +195,20 @@ def main() -> int:
     data, streams = load("reach_generated"), Streams("eprop")
     tables = reach(data)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    print(f"eprop: one update of a network; commit {commit or '?'}; {platform.system()} {platform.machine()}, torch {torch.__version__}, one thread")
+    print(
+        f"eprop: one update of a network; commit {commit or '?'}; {platform.system()} {platform.machine()}, torch {torch.__version__}, one thread"
+    )
     for name in options.sizes.split(","):
         size, runs = SIZES[name], options.runs if name == "study" else 1
         seeds = range(500, 500 + runs)
         p = initial(start_numbers(streams, seeds, size["N"], 3, 2))
         draw = trial_numbers(
-            streams, seeds, batch=size["B"], cue_delays=size["cue"], hold_delays=size["hold"], stratified=size["stratified"]
+            streams,
+            seeds,
+            batch=size["B"],
+            cue_delays=size["cue"],
+            hold_delays=size["hold"],
+            stratified=size["stratified"],
         )
         trials = Trials(*(part[0] for part in draw(0, 1)))
         for rule in ("bptt", "eprop"):

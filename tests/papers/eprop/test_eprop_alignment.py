@@ -10,7 +10,11 @@ import torch
 from torch.testing import assert_close
 
 from descent.papers.eprop.alignment import (
-    cayley, dynamical_distance, linear_dynamics, spectral_starts, spectrum_distance,
+    cayley,
+    dynamical_distance,
+    linear_dynamics,
+    spectral_starts,
+    spectrum_distance,
 )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ def case(T=13, B=4, dtype=torch.float64, **shape):
     g = torch.Generator().manual_seed(1)
     p = initial(seeds, gain=1.2)
     p = Parameters(*(x + 0.1 * torch.randn(x.shape, generator=g, dtype=dtype) for x in p))
-    K, N, I = seeds.U.shape  # noqa: E741
+    K, _N, I = seeds.U.shape  # noqa: E741
     x = torch.randn(K, T, B, I, generator=g, dtype=dtype)
     target = torch.randn(K, T, B, seeds.V.shape[1], generator=g, dtype=dtype)
     return seeds, p, x, target
@@ -36,7 +36,7 @@ PHI = {"retanh": lambda a: torch.relu(torch.tanh(a)), "tanh": torch.tanh, "relu"
 
 def loss_step_by_step(rule, p, W, x, target, r, alpha, activation, feedback, window=10):
     """The loss (K,), written out with detach, for autograd. Readout feedback is replaced by a straight-through detour."""
-    K, T, B, _ = x.shape
+    _K, T, B, _ = x.shape
     phi = PHI[activation]
     a = p.start[:, None].expand(-1, B, -1)
     h = phi(a)
@@ -84,7 +84,9 @@ def test_adjoint_in_float32_within_1e_5(rule):
     seeds, p, x, target = case(T=30, dtype=torch.float32, N=16)
     r, feedback = torch.tensor([1.0, 2.0]), random_feedback(seeds)
     leaves = Parameters(*(part.clone().requires_grad_() for part in p))
-    want = torch.autograd.grad(loss_step_by_step(rule, leaves, leaves.W, x, target, r, 0.1, "retanh", feedback).sum(), leaves)
+    want = torch.autograd.grad(
+        loss_step_by_step(rule, leaves, leaves.W, x, target, r, 0.1, "retanh", feedback).sum(), leaves
+    )
     for one, two in zip(ours(rule, p, p.W, x, target, r, 0.1, "retanh", feedback), want, strict=True):
         assert (one - two).norm() <= 1e-5 * two.norm()
 
@@ -96,7 +98,9 @@ def test_worked_example():
     p = Parameters(W, U, f([0.0, 0.0]), V, f([0.0]), f([0.0, 0.0]))
     x, target = f(1, 0.5, 0, 0).reshape(1, 4, 1, 1), f(0, 0.1, 0.2, 0.3).reshape(1, 4, 1, 1)
     y = forward(p, W, x, alpha=0.5).output
-    assert_close((y - target).square().mean(), torch.tensor(0.0467411671115744, dtype=torch.float64), atol=1e-15, rtol=0)
+    assert_close(
+        (y - target).square().mean(), torch.tensor(0.0467411671115744, dtype=torch.float64), atol=1e-15, rtol=0
+    )
     zero = torch.zeros(1, dtype=torch.float64)
     want = {
         "bptt": f([-0.08988632, -0.06622585], [0.1061375, 0.07562172]),
@@ -120,7 +124,7 @@ def test_forward_traces_equal_the_backward_recursion(activation):
 
 
 def test_without_recurrent_weights_eprop_is_exact():
-    seeds, p, x, target = case()
+    _seeds, p, x, target = case()
     r, zero = torch.ones(2, dtype=torch.float64), torch.zeros_like(p.W)
     p = p._replace(W=zero)
     got, want = (ours(rule, p, zero, x, target, r, 0.3, "retanh", None) for rule in ("eprop", "bptt"))
@@ -130,7 +134,7 @@ def test_without_recurrent_weights_eprop_is_exact():
 
 
 def test_one_step_leaves_no_path_to_differ_in():
-    seeds, p, x, target = case(T=1)
+    _seeds, p, x, target = case(T=1)
     r = torch.ones(2, dtype=torch.float64)
     p = p._replace(start=-torch.ones_like(p.start))  # silent at the start: no path from h_0 either
     want = ours("bptt", p, p.W, x, target, r, 0.3, "retanh", None)
@@ -199,12 +203,14 @@ def test_modprop_step_by_step():
 
 def test_silent_start_gets_no_gradient_through_its_rate():
     """phi'(0) = 0: from a_0 = 0 the start learns through the leak alone."""
-    seeds, p, x, target = case()
+    _seeds, p, x, target = case()
     p = p._replace(start=torch.zeros_like(p.start))
     args = (p, p.W, x, target, torch.zeros(2, dtype=torch.float64), 0.3, "retanh", None)
     activity = forward(p, p.W, x, alpha=0.3)
     slope = 2 * (activity.output - target) / target[0].numel()
     back = adjoint(p.V, p.W, activity, Errors(slope, args[4]), alpha=0.3, activation="retanh")
     leaves = Parameters(*(part.clone().requires_grad_() for part in p))
-    (want,) = torch.autograd.grad(loss_step_by_step("bptt", leaves, leaves.W, *args[2:5], 0.3, "retanh", None).sum(), [leaves.start])
+    (want,) = torch.autograd.grad(
+        loss_step_by_step("bptt", leaves, leaves.W, *args[2:5], 0.3, "retanh", None).sum(), [leaves.start]
+    )
     assert_close(back[1], want, rtol=1e-10, atol=1e-13)

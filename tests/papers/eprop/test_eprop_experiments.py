@@ -213,7 +213,9 @@ def test_reach_equals_a_plain_loop(data, experiment, method, setting, loop):
             X = want["activity"][i] - want["activity"][i].mean(0)
             _, sizes, _ = np.linalg.svd(X)
             assert np.linalg.norm(kept, axis=0) == pytest.approx(sizes[:3], rel=1e-2)
-            assert series(frame, "dimensions", seed)[0] == pytest.approx((sizes**2).sum() ** 2 / (sizes**4).sum(), rel=2e-2)
+            assert series(frame, "dimensions", seed)[0] == pytest.approx(
+                (sizes**2).sum() ** 2 / (sizes**4).sum(), rel=2e-2
+            )
 
 
 def test_seeds_in_parts_and_alone_agree(data):
@@ -226,14 +228,20 @@ def test_seeds_in_parts_and_alone_agree(data):
 
 
 def test_rivals_share_starts_and_gains_a_program(data):
-    variants = [Variant(m, {"gain": g}, params_of("gains", m, **TINY | {"gain": g}), SEEDS) for m in ("bptt", "eprop") for g in (0.5, 1.5)]
+    variants = [
+        Variant(m, {"gain": g}, params_of("gains", m, **TINY | {"gain": g}), SEEDS)
+        for m in ("bptt", "eprop")
+        for g in (0.5, 1.5)
+    ]
     frame, _ = frame_of("gains", variants, data, axes=("gain",))
     for seed in SEEDS:
         for gain in (0.5, 1.5):
             first = [series(frame, "distance", seed, method=m, gain=gain) for m in ("bptt", "eprop")]
             assert first[0][0] == first[1][0] and first[0][-1] != first[1][-1]
     single, _ = frame_of("gains", variants[3:], data, axes=("gain",))
-    assert series(single, "distance", 3) == pytest.approx(series(frame, "distance", 3, method="eprop", gain=1.5), abs=1e-4)
+    assert series(single, "distance", 3) == pytest.approx(
+        series(frame, "distance", 3, method="eprop", gain=1.5), abs=1e-4
+    )
 
 
 class Broken(Exception):
@@ -280,7 +288,9 @@ def test_a_network_that_never_gets_there_is_censored(data):
 
 def test_references_by_plain_svds(data):
     own = {"recordings": "reach_generated", "splits": 3, "half": 7, "stride": 4, "data_from": 40}
-    frame, _ = frame_of("references", [Variant("recordings", {}, params_of("references", "recordings", **own), SEEDS)], data)
+    frame, _ = frame_of(
+        "references", [Variant("recordings", {}, params_of("references", "recordings", **own), SEEDS)], data
+    )
     rates = np.moveaxis(data["reach_generated"]["firing_rate"], 0, 2)[40::4]  # time, direction, unit
     y = np.concatenate([rates[:, d] for d in range(8)])
     mean = np.concatenate([rates.mean(1)] * 8)
@@ -349,7 +359,9 @@ def test_mante_equals_a_plain_loop(rule):
 def test_toy_equals_a_plain_loop():
     starts = (0.3, 1.1)
     variants = [
-        Variant(m, {"start": w}, params_of("toy", m, start=w, lr=0.02, updates=40, every=20, block=40), (1,)) for m in ("bptt", "eprop") for w in starts
+        Variant(m, {"start": w}, params_of("toy", m, start=w, lr=0.02, updates=40, every=20, block=40), (1,))
+        for m in ("bptt", "eprop")
+        for w in starts
     ]
     frame, _ = frame_of("toy", variants, {}, axes=("start",))
     for m in ("bptt", "eprop"):
@@ -383,9 +395,15 @@ def test_dynamics_pairs_networks_of_different_seeds():
     from descent.papers.eprop.alignment import dynamical_distance, linear_dynamics
 
     rng = np.random.default_rng(0)
-    arrays = {f"activity_{m}": rng.standard_normal((3, 8 * 12, 4)).cumsum(1).astype(np.float32) for m in ("bptt", "eprop")}
+    arrays = {
+        f"activity_{m}": rng.standard_normal((3, 8 * 12, 4)).cumsum(1).astype(np.float32) for m in ("bptt", "eprop")
+    }
     arrays["activity_eprop"][2] = np.nan  # never reached theta
-    gains = {f"activity_{m}_gain={g}": rng.standard_normal((3, 8 * 12, 4)).astype(np.float32) for m in ("bptt", "eprop") for g in (0.5, 1.5)}
+    gains = {
+        f"activity_{m}_gain={g}": rng.standard_normal((3, 8 * 12, 4)).astype(np.float32)
+        for m in ("bptt", "eprop")
+        for g in (0.5, 1.5)
+    }
     own = {"delays": 2, "rank": 3, "alignment_steps": 20}
     variants = [Variant(m, {}, params_of("dynamics", m, **own), (7, 8, 9)) for m in ("bptt", "eprop")]
     import pandas as pd
@@ -394,16 +412,32 @@ def test_dynamics_pairs_networks_of_different_seeds():
     frame, records = frame_of("dynamics", variants, {}, needs=needs)
     dsa = frame[frame["metric"] == "dynamics_to_bptt"]
     within = dsa[dsa["method"] == "bptt"]
-    assert sorted(zip(within["seed"], within["step"], strict=True)) == [(i, j) for i in (7, 8, 9) for j in (7, 8, 9) if i != j]
+    assert sorted(zip(within["seed"], within["step"], strict=True)) == [
+        (i, j) for i in (7, 8, 9) for j in (7, 8, 9) if i != j
+    ]
     ways = within.set_index(["seed", "step"])["value"]
     assert ways[7, 9] == ways[9, 7]
     across = dsa[dsa["method"] == "eprop"]
-    assert sorted(zip(across["seed"], across["step"], strict=True)) == [(i, j) for i in (7, 8, 9) for j in (7, 8, 9) if i != j]
-    assert set(across[across["seed"] == 9]["status"]) == {"undefined"} and set(across[across["seed"] != 9]["status"]) == {"ok"}
-    A = {m: linear_dynamics(torch.tensor(arrays[f"activity_{m}"][:2]).double().reshape(2, 8, 12, 4), delays=2, rank=3) for m in ("bptt", "eprop")}
+    assert sorted(zip(across["seed"], across["step"], strict=True)) == [
+        (i, j) for i in (7, 8, 9) for j in (7, 8, 9) if i != j
+    ]
+    assert set(across[across["seed"] == 9]["status"]) == {"undefined"} and set(
+        across[across["seed"] != 9]["status"]
+    ) == {"ok"}
+    A = {
+        m: linear_dynamics(torch.tensor(arrays[f"activity_{m}"][:2]).double().reshape(2, 8, 12, 4), delays=2, rank=3)
+        for m in ("bptt", "eprop")
+    }
     for i, j, methods, rows in ((0, 1, ("bptt", "bptt"), within), (1, 0, ("eprop", "bptt"), across)):
         want = dynamical_distance(A[methods[0]][i : i + 1], A[methods[1]][j : j + 1], steps=20).item()
         got = rows[(rows["seed"] == 7 + i) & (rows["step"] == 7 + j)]["value"].item()
         assert got == pytest.approx(want, abs=1e-6)
     assert records.arrays["map_distances"].shape == (18, 18)
-    assert list(records.arrays["map_networks"])[::3] == ["bptt", "bptt_gain=0.5", "bptt_gain=1.5", "eprop", "eprop_gain=0.5", "eprop_gain=1.5"]
+    assert list(records.arrays["map_networks"])[::3] == [
+        "bptt",
+        "bptt_gain=0.5",
+        "bptt_gain=1.5",
+        "eprop",
+        "eprop_gain=0.5",
+        "eprop_gain=1.5",
+    ]

@@ -50,7 +50,7 @@ def test_map_keeps_distances_of_points_in_a_plane():
     distances = np.linalg.norm(points[:, None] - points, axis=-1)
     names = ["bptt", "bptt_gain=0.5", "eprop", "eprop_gain=1.5", "bptt", "eprop"]
     with theme.apply(ROOM):
-        figure, axes = theme.grid(1, 1)
+        _figure, axes = theme.grid(1, 1)
         figures._map(axes[0, 0], distances, names)
         drawn = np.concatenate([np.stack(line.get_data(), 1) for line in axes[0, 0].lines])
     got = np.sort(np.linalg.norm(drawn[:, None] - drawn, axis=-1).ravel())
@@ -61,7 +61,7 @@ def test_map_leaves_out_networks_without_distances():
     distances = np.ones((4, 4)) - np.eye(4)
     distances[3, :3] = distances[:3, 3] = np.nan
     with theme.apply(ROOM):
-        figure, axes = theme.grid(1, 1)
+        _figure, axes = theme.grid(1, 1)
         figures._map(axes[0, 0], distances, ["bptt"] * 3 + ["eprop"])
         assert sum(len(line.get_xdata()) for line in axes[0, 0].lines) == 3
 

@@ -86,7 +86,9 @@ def test_no_twin(rule):
         alpha=0.1, activation=form["activation"], wiring=wiring, cells=net.cells,
     )  # fmt: skip
     for name, own in zip(Parameters._fields, want, strict=True):
-        assert_close(net.get_parameter(name).grad, own[0], rtol=1e-6, atol=1e-9)  # mse_loss rounds its slope its own way
+        assert_close(
+            net.get_parameter(name).grad, own[0], rtol=1e-6, atol=1e-9
+        )  # mse_loss rounds its slope its own way
 
 
 def test_train_is_the_studys_step():

@@ -12,7 +12,14 @@ from hypothesis.strategies import floats, integers
 from torch.testing import assert_close
 
 from descent.papers.eprop.similarity import (
-    cca, cka, cka_angle, condition_average, floor, nuclear, participation_ratio, procrustes,
+    cca,
+    cka,
+    cka_angle,
+    condition_average,
+    floor,
+    nuclear,
+    participation_ratio,
+    procrustes,
 )  # fmt: skip
 
 X = torch.tensor([[1, 0], [0, 1], [-1, 0], [0, -1]], dtype=torch.float64)
@@ -101,7 +108,10 @@ def test_floor_split_by_split():
     x, y = normal(0, 12, 9), normal(1, 12, 10)
     rng = np.random.default_rng(0)
     order = np.stack([rng.permutation(10) for _ in range(4)])
-    halves, chosen = torch.as_tensor(order.reshape(4, 2, 5)), torch.as_tensor(np.stack([rng.permutation(9)[:5] for _ in range(4)]))
+    halves, chosen = (
+        torch.as_tensor(order.reshape(4, 2, 5)),
+        torch.as_tensor(np.stack([rng.permutation(9)[:5] for _ in range(4)])),
+    )
     got = floor(x, y, halves, chosen, conditions=3)
     for i in range(4):
         one, two = y[:, halves[i, 0]], y[:, halves[i, 1]]

@@ -101,7 +101,9 @@ def test_batches_are_a_seeds_own_and_cover_directions(stratified):
 
 def test_recordings_known_numbers(recordings):
     rates = torch.as_tensor(recorded(recordings, slice(None)))
-    assert_close(rates[:3, 60, 0], torch.tensor([12.35708381, 10.71574048, 9.67375713], dtype=torch.float64), atol=5e-9, rtol=0)
+    assert_close(
+        rates[:3, 60, 0], torch.tensor([12.35708381, 10.71574048, 9.67375713], dtype=torch.float64), atol=5e-9, rtol=0
+    )
     y = rates.flatten(0, 1)
     near = lambda got, want: assert_close(got, torch.tensor(want, dtype=torch.float64), atol=1e-10, rtol=0)  # noqa: E731
     near(procrustes(y[:, :70], y[:, 70:140]), 0.39162469620367124)
@@ -122,7 +124,9 @@ def test_normalised_error_of_the_mean_is_one():
     target = torch.randn(2, 9, 4, 2, dtype=torch.float64)
     mask = (torch.rand(2, 9, 4) < 0.7).double()
     mean = (target * mask[..., None]).sum((1, 2), keepdim=True) / mask.sum((1, 2)).reshape(2, 1, 1, 1)
-    assert_close(normalised_error(mean.expand_as(target), Batch(target, target, mask)), torch.ones(2, dtype=torch.float64))
+    assert_close(
+        normalised_error(mean.expand_as(target), Batch(target, target, mask)), torch.ones(2, dtype=torch.float64)
+    )
 
 
 @pytest.mark.parametrize("loss", [squared_error, cross_entropy])
@@ -154,7 +158,13 @@ def test_mante_trials_one_by_one():
                 for t in range(11):
                     fix = t < 9
                     see = 3 <= t < 7
-                    x = [fix, (1 - motion) / 2 * see, (1 + motion) / 2 * see, (1 - colour) / 2 * see, (1 + colour) / 2 * see]
+                    x = [
+                        fix,
+                        (1 - motion) / 2 * see,
+                        (1 + motion) / 2 * see,
+                        (1 - colour) / 2 * see,
+                        (1 + colour) / 2 * see,
+                    ]
                     x += [fix and context == 0, fix and context == 1, 0, 1]
                     x = np.array(x, float)
                     assert_close(batch.x[0, t, b], torch.tensor(x / np.linalg.norm(x)), atol=1e-12, rtol=0)
@@ -252,7 +262,8 @@ def test_a_run_that_diverges_says_so_and_leaves_the_others():
 
 @pytest.mark.parametrize("rule", ["bptt", "eprop"])
 def test_stacked_runs_follow_single_ones(rule, made_up):
-    draw = lambda seeds: trial_numbers(Streams("eprop"), seeds, batch=16, cue_delays=20, hold_delays=60, stratified=True)  # noqa: E731
+    def draw(seeds):
+        return trial_numbers(Streams("eprop"), seeds, batch=16, cue_delays=20, hold_delays=60, stratified=True)
 
     def train(seeds):
         method = learner(reach_task(reach(made_up), draw(seeds), length=144, stride=4), rule=rule, lr=1e-3, alpha=0.4)
@@ -304,7 +315,9 @@ def test_forward_with_a_shared_batch_equals_repeated_trials():
 
 
 def test_matched_by_hand():
-    errors = np.array([[1.0, 1.0, 0.05, 1.0], [0.4, 0.9, 0.04, 0.5], [0.5, 0.8, 0.03, np.nan], [0.1, 0.7, 0.02, np.nan]])
+    errors = np.array(
+        [[1.0, 1.0, 0.05, 1.0], [0.4, 0.9, 0.04, 0.5], [0.5, 0.8, 0.03, np.nan], [0.1, 0.7, 0.02, np.nan]]
+    )
     values = np.array([[0.6, 0.6, 0.3, 0.6]] * 2 + [[0.55, 0.5, 0.2, 0.5], [0.4, 0.4, 0.1, 0.4]])
     got = matched(np.array([0, 10, 20, 30]), errors, values, 0.2)
     # Run 0: the running minimum is .4, .4, .1: at .2 half of the way in the logarithm, between evaluations 2 and 3.

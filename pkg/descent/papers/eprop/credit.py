@@ -118,9 +118,7 @@ def adjoint(
     return torch.bmm(lam.mT, activity.sent[:, :T].flatten(1, 2)).mul_(alpha), start
 
 
-def traced(
-    F: Tensor, activity: Activity, errors: Errors, *, alpha: float, activation: str
-) -> tuple[Tensor, Tensor]:
+def traced(F: Tensor, activity: Activity, errors: Errors, *, alpha: float, activation: str) -> tuple[Tensor, Tensor]:
     """Forwards in time: eligibility traces of the senders, one product with the units' errors. Returns as `adjoint`."""
     K, T, B, N = activity.hidden.shape
     slope = ACTIVATIONS[activation].slope

@@ -26,7 +26,10 @@ def run(job: Job, context: Context) -> Records:
     records = Records()
     by_method = {variant.method: variant for variant in job.variants}
     trained = context.needs["trained"].arrays
-    A = {method: dynamics_of(trained[f"activity_{method}"][: len(variant.seeds)], variant) for method, variant in by_method.items()}
+    A = {
+        method: dynamics_of(trained[f"activity_{method}"][: len(variant.seeds)], variant)
+        for method, variant in by_method.items()
+    }
     first = next(iter(by_method.values()))
     for method, variant in by_method.items():
         pairs = [(i, j) for i in range(len(variant.seeds)) for j in range(len(variant.seeds)) if i != j]
@@ -34,7 +37,12 @@ def run(job: Job, context: Context) -> Records:
     same = [(i, i) for i in range(len(first.seeds))]
     if "eprop" in A:
         found = distances(A["eprop"], A["bptt"], same, first.params["alignment_steps"])
-        records.add(by_method["eprop"], "dynamics_of_one_start", found["dynamics_to_bptt"], status=_status(found["dynamics_to_bptt"]))
+        records.add(
+            by_method["eprop"],
+            "dynamics_of_one_start",
+            found["dynamics_to_bptt"],
+            status=_status(found["dynamics_to_bptt"]),
+        )
     _map(records, trained | dict(context.needs["gains"].arrays), first)
     return records
 
@@ -45,7 +53,9 @@ def dynamics_of(scores: np.ndarray, variant: Variant) -> Tensor:
     x = torch.as_tensor(scores).double().unflatten(1, (DIRECTIONS, -1))
     sound = x.isfinite().all(-1).all(-1).all(-1)
     rank = min(p["rank"], x.shape[-1] * p["delays"])
-    filled = torch.where(sound[:, None, None, None], x, torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(0)).double())
+    filled = torch.where(
+        sound[:, None, None, None], x, torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(0)).double()
+    )
     A = linear_dynamics(filled, delays=p["delays"], rank=rank)
     return torch.where(sound[:, None, None], A, torch.nan)
 
@@ -54,7 +64,9 @@ def distances(A: Tensor, B: Tensor, pairs: Sequence[tuple[int, int]], steps: int
     """(pairs,) DSA and matched eigenvalues of A[i] and B[j]; NaN where one of them is."""
     i, j = (torch.tensor(side) for side in zip(*pairs, strict=True))
     sound = (A[i] * B[j]).isfinite().all(-1).all(-1)
-    found = {name: torch.full((len(pairs),), torch.nan, dtype=A.dtype) for name in ("dynamics_to_bptt", "spectrum_to_bptt")}
+    found = {
+        name: torch.full((len(pairs),), torch.nan, dtype=A.dtype) for name in ("dynamics_to_bptt", "spectrum_to_bptt")
+    }
     if sound.any():
         one, two = A[i][sound], B[j][sound]
         found["dynamics_to_bptt"][sound] = dynamical_distance(one, two, steps=steps)

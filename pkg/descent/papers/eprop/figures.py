@@ -11,10 +11,14 @@ OTHERS = ("tbptt", "fa", "rflo")
 GRID = np.geomspace(1.0, 0.01, 41)
 
 
-def _curves(frames, experiment: str, method: str, measure: str = "distance", **axes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _curves(
+    frames, experiment: str, method: str, measure: str = "distance", **axes
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Steps (T,), errors and measure (T, S)."""
     tables = [
-        frames.select(experiment, metric, method, **axes).pivot_table(index="step", columns="seed", values="value", dropna=False)
+        frames.select(experiment, metric, method, **axes).pivot_table(
+            index="step", columns="seed", values="value", dropna=False
+        )
         for metric in ("error", measure)
     ]
     return tables[0].index.to_numpy(), tables[0].to_numpy(), tables[1].to_numpy()
@@ -75,7 +79,15 @@ def accuracy(frames):
     for ax, experiment, methods in ((axes[0, 0], "rules", ("bptt", "eprop")), (axes[0, 1], "others", OTHERS)):
         drawn = _accuracy_lines(frames, ax, experiment, methods)
         if not drawn:
-            ax.text(0.5, 0.9, "no network's error falls to 1", transform=ax.transAxes, ha="center", fontsize=8, color="#555555")
+            ax.text(
+                0.5,
+                0.9,
+                "no network's error falls to 1",
+                transform=ax.transAxes,
+                ha="center",
+                fontsize=8,
+                color="#555555",
+            )
         _lines(frames, ax)
         ax.axvline(theta, color="#BBBBBB", linewidth=0.9, zorder=0)
         ax.set(xscale="log", xlabel="normalised error NE (accuracy rises to the right)")
@@ -113,14 +125,28 @@ def _at_theta(frames, ax, groups, metric: str = "matched_distance") -> None:
     """groups: (label, experiment, methods, axes). One point a seed; how many seeds got there, where not all did."""
     ticks = []
     for at, (name, experiment, methods, axes) in enumerate(groups):
-        for shift, method in zip(np.linspace(-0.22, 0.22, len(methods)) if len(methods) > 1 else [0.0], methods, strict=True):
+        for shift, method in zip(
+            np.linspace(-0.22, 0.22, len(methods)) if len(methods) > 1 else [0.0], methods, strict=True
+        ):
             rows = frames.select(experiment, metric, method, **axes)
             good = rows[rows["status"] == "ok"]
             if len(good):
-                theme.points(ax, at + shift, good["value"], method, spread=0.08, interval=len(good) == len(rows), label=theme.label(method))
+                theme.points(
+                    ax,
+                    at + shift,
+                    good["value"],
+                    method,
+                    spread=0.08,
+                    interval=len(good) == len(rows),
+                    label=theme.label(method),
+                )
             if len(good) < len(rows):
                 ax.annotate(
-                    f"{len(good)} of {len(rows)}", (at + shift, 0.02), xycoords=("data", "axes fraction"), ha="center", fontsize=7
+                    f"{len(good)} of {len(rows)}",
+                    (at + shift, 0.02),
+                    xycoords=("data", "axes fraction"),
+                    ha="center",
+                    fontsize=7,
                 )
         ticks.append(name)
     ax.set_xticks(range(len(ticks)), ticks)
@@ -136,7 +162,11 @@ def conditions(frames):
     figure, axes = theme.grid(1, 2, height=3.1, sharey=True)
     both = ("bptt", "eprop")
     frames.records("rules")
-    gains = [("g = 0.5", "gains", both, {"gain": 0.5}), ("g = 1", "rules", both, {}), ("g = 1.5", "gains", both, {"gain": 1.5})]
+    gains = [
+        ("g = 0.5", "gains", both, {"gain": 0.5}),
+        ("g = 1", "rules", both, {}),
+        ("g = 1.5", "gains", both, {"gain": 1.5}),
+    ]
     forms = [("max(tanh, 0)", "rules", both, {})]
     forms += [("tanh", "tanh", both, {}), ("Dale's law", "dale", both, {})]
     for ax, groups, title in ((axes[0, 0], gains, "Initial weights"), (axes[0, 1], forms, "Architecture")):
@@ -156,7 +186,9 @@ def rules(frames):
     """
     figure, axes = theme.grid(1, 2, height=3.1, width=7.2)
     frames.records("rules")
-    left = [(theme.label(m), "rules" if m in ("bptt", "eprop") else "others", (m,), {}) for m in ("bptt", *OTHERS, "eprop")]
+    left = [
+        (theme.label(m), "rules" if m in ("bptt", "eprop") else "others", (m,), {}) for m in ("bptt", *OTHERS, "eprop")
+    ]
     right = [(theme.label(m), "modprop", (m,), {}) for m in ("bptt", "modprop", "eprop")]
     for ax, groups, title in ((axes[0, 0], left, "max(tanh, 0)"), (axes[0, 1], right, "ReLU, Dale's law")):
         groups = [(name.replace(" ", "\n"), *rest) for name, *rest in groups if frames.has(rest[0])]
@@ -201,7 +233,10 @@ def rates(frames):
     found = [(lr, "rates", {"lr": lr}) for lr in sorted(frames.records("rates")["lr"].dropna().unique())]
     found += [(base, "rules", {})] if base is not None and base not in [f[0] for f in found] else []
     groups = [(f"{lr:g}", experiment, both, where) for lr, experiment, where in sorted(found, key=lambda f: f[0])]
-    for ax, metric, name in ((axes[0, 0], "matched_distance", "Procrustes distance at theta"), (axes[0, 1], "updates_needed", "updates to theta")):
+    for ax, metric, name in (
+        (axes[0, 0], "matched_distance", "Procrustes distance at theta"),
+        (axes[0, 1], "updates_needed", "updates to theta"),
+    ):
         _at_theta(frames, ax, groups, metric)
         ax.set(xlabel="Adam's learning rate", ylabel=name)
     theme.legend(figure, axes)
@@ -251,10 +286,19 @@ def _map(ax, distances: np.ndarray, names: list[str]) -> None:
     for method in ("bptt", "eprop"):
         shades = theme.shades(method, 3)
         for suffix, shade in order.items():
-            own = [i for i, name in enumerate(names) if name.split("_")[0] == method and name.partition("_")[2] == suffix]
+            own = [
+                i for i, name in enumerate(names) if name.split("_")[0] == method and name.partition("_")[2] == suffix
+            ]
             if own:
                 label = f"{theme.label(method)}, g = {suffix.removeprefix('gain=') or 1}"
-                ax.plot(place[own, 1], place[own, 0], linestyle="none", marker=theme.marker(method), color=shades[shade], label=label)
+                ax.plot(
+                    place[own, 1],
+                    place[own, 0],
+                    linestyle="none",
+                    marker=theme.marker(method),
+                    color=shades[shade],
+                    label=label,
+                )
     ax.set(title="DSA map", xlabel="first coordinate (rad)", ylabel="second coordinate (rad)")
     return None
 
@@ -299,7 +343,10 @@ def mante(frames):
     """
     figure, axes = theme.grid(1, 2, height=2.9)
     frames.records("mante")
-    for ax, metric, name in ((axes[0, 0], "loss", "cross-entropy"), (axes[0, 1], "decision_accuracy", "accuracy in the decision period")):
+    for ax, metric, name in (
+        (axes[0, 0], "loss", "cross-entropy"),
+        (axes[0, 1], "decision_accuracy", "accuracy in the decision period"),
+    ):
         for method in ("bptt", "eprop"):
             theme.band(ax, frames.select("mante", metric, method), method=method, log=metric == "loss")
         ax.set(xlabel="updates", ylabel=name)
@@ -339,7 +386,9 @@ def known(frames):
     rows = frames.select("planted", "distance") if frames.has("planted") else pd.DataFrame()
     if len(rows):
         axes[0, 0].plot([0, 1], [0, 1], color="#808080", linewidth=0.9, label="equality")
-        axes[0, 0].plot(rows["planted"], rows["value"], linestyle="none", marker="o", markersize=4, color=theme.colour("recordings"))
+        axes[0, 0].plot(
+            rows["planted"], rows["value"], linestyle="none", marker="o", markersize=4, color=theme.colour("recordings")
+        )
         axes[0, 0].set(xlabel="planted distance", ylabel="measured distance")
     else:
         theme.absent(axes[0, 0], frames.why("planted"))

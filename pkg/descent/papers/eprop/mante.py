@@ -25,7 +25,9 @@ def _trained(variant: Variant, context: Context, records: Records) -> None:
     p, seeds = variant.params, variant.seeds
     periods = Periods(p["fixation"], p["stimulus"], p["delay"], p["decision"])
     task = mante_task(periods, device=context.device)
-    numbers = Seeds(*(x.to(context.device) for x in start_numbers(context.streams, seeds, p["units"], task.inputs, task.outputs)))
+    numbers = Seeds(
+        *(x.to(context.device) for x in start_numbers(context.streams, seeds, p["units"], task.inputs, task.outputs))
+    )
     network = {"alpha": p["alpha"], "activation": p["activation"]}
     method = learner(task, rule=variant.method, lr=p["lr"], penalty=p["penalty"], **network)
     trials = task.make(None)

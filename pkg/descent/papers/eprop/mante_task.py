@@ -29,7 +29,9 @@ class Periods(NamedTuple):
 def mante_trials(periods: Periods, *, device: torch.device | str = "cpu", dtype=torch.float32) -> Batch:
     """All 72 trials: inputs (1, T, 72, 9), classes as targets (1, T, 72, 3), mask of ones."""
     levels = torch.tensor(COHERENCES, dtype=dtype)
-    context, motion, colour = (part.flatten() for part in torch.meshgrid(torch.arange(2.0, dtype=dtype), levels, levels, indexing="ij"))
+    context, motion, colour = (
+        part.flatten() for part in torch.meshgrid(torch.arange(2.0, dtype=dtype), levels, levels, indexing="ij")
+    )
     T, B = sum(periods), len(motion)
     decides = torch.arange(T) >= T - periods.decision  # (T,)
     shown = (torch.arange(T) >= periods.fixation) & (torch.arange(T) < periods.fixation + periods.stimulus)

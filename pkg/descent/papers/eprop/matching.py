@@ -32,5 +32,8 @@ def matched(steps: np.ndarray, errors: np.ndarray, values: np.ndarray, target: f
     share = np.where(np.isfinite(high), share, 1.0)  # before it, nothing finite to interpolate from
     found = values[before, k] * (1 - share) + values[i, k] * share
     found = np.where(share == 1.0, values[i, k], found)
-    status = ["ok" if r else "censored" if np.isfinite(e).all() else "diverged" for r, e in zip(reached, errors.T, strict=True)]
+    status = [
+        "ok" if r else "censored" if np.isfinite(e).all() else "diverged"
+        for r, e in zip(reached, errors.T, strict=True)
+    ]
     return Match(np.where(reached, steps[i], np.inf), np.where(reached, found, np.nan), status)

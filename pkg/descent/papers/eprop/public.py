@@ -89,7 +89,9 @@ class RateRNN(nn.Module):
         self.rule, self.alpha, self.activation, self.hidden_size, self._rule = rule, alpha, activation, hidden, kept
         self.dale = dale
         numbers = start_numbers(STREAMS, [seed], hidden, input, output, dtype or torch.get_default_dtype())
-        for name, value in zip(Parameters._fields, initial(numbers, gain=gain, dale=dale, density=density), strict=True):
+        for name, value in zip(
+            Parameters._fields, initial(numbers, gain=gain, dale=dale, density=density), strict=True
+        ):
             self.register_parameter(name, nn.Parameter(value[0].to(device)))
         wiring = wiring_of(numbers, dale=dale, density=density)
         self.register_buffer("mask", None if wiring.mask is None else wiring.mask.to(device))
@@ -188,7 +190,9 @@ def train(
     return _trained(rows, at, state.parameters, target_error, single=isinstance(seed, int))
 
 
-def _trained(rows: list[dict[str, Tensor]], steps: list[int], parameters: Parameters, target: float, *, single: bool) -> Trained:
+def _trained(
+    rows: list[dict[str, Tensor]], steps: list[int], parameters: Parameters, target: float, *, single: bool
+) -> Trained:
     history = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}  # (T, S)
     error = history["error"]
     distance = history.get("distance", torch.full_like(error, torch.nan))
@@ -221,7 +225,9 @@ def cca(x: Array, y: Array, *, components: int = 20) -> Tensor:
     return similarity.cca(*_paired("cca", x, y), components=components)
 
 
-def dsa(x: Array, y: Array, *, components: int = 10, delays: int = 5, rank: int = 10, alignment_steps: int = 200) -> Tensor:
+def dsa(
+    x: Array, y: Array, *, components: int = 10, delays: int = 5, rank: int = 10, alignment_steps: int = 200
+) -> Tensor:
     """DSA angle in radians of the dynamics of x (conditions, time, p) and y (conditions, time, q); 0: equal up to a rotation.
 
     Each is reduced to its first principal components, embedded with delays, and fitted by linear dynamics of that rank.
@@ -232,7 +238,9 @@ def dsa(x: Array, y: Array, *, components: int = 10, delays: int = 5, rank: int 
         part = _tensor("dsa", name, part, 3)
         points, kept = part.shape[0] * (part.shape[1] - delays + 1), min(components, part.shape[2])
         if part.shape[1] <= delays or rank > min(points, kept * delays):
-            raise SettingError(f"dsa: `{name}` of shape {tuple(part.shape)} is too short for {delays} delays and rank {rank}")
+            raise SettingError(
+                f"dsa: `{name}` of shape {tuple(part.shape)} is too short for {delays} delays and rank {rank}"
+            )
         flat = similarity.centred(part.flatten(0, 1))
         left, sizes, _ = torch.linalg.svd(flat, full_matrices=False)
         scores = (left * sizes)[:, :kept].unflatten(0, part.shape[:2])
@@ -284,9 +292,13 @@ def _trials(
     """The trials with time first and one run's axis, and the recordings as condition-major rows."""
     for name, part in (("inputs", inputs), ("targets", targets)):
         if not isinstance(part, Tensor) or part.dim() != 3 or not part.is_floating_point():
-            raise SettingError(f"{owner}: `{name}` must be a floating-point tensor (trials, time, channels), got {_shown(part)}")
+            raise SettingError(
+                f"{owner}: `{name}` must be a floating-point tensor (trials, time, channels), got {_shown(part)}"
+            )
     if targets.shape[:2] != inputs.shape[:2] or targets.dtype != inputs.dtype:
-        raise SettingError(f"{owner}: `targets` must fit the trials, steps and dtype of `inputs`, got {_shown(targets)} and {_shown(inputs)}")
+        raise SettingError(
+            f"{owner}: `targets` must fit the trials, steps and dtype of `inputs`, got {_shown(targets)} and {_shown(inputs)}"
+        )
     mask = torch.ones_like(inputs[..., 0]) if mask is None else mask.to(inputs)
     if mask.shape != inputs.shape[:2] or not bool(mask.any()):
         raise SettingError(f"{owner}: `mask` must be {tuple(inputs.shape[:2])} and not all 0, got {_shown(mask)}")

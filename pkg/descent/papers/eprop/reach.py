@@ -74,7 +74,9 @@ def _trained(
     form = {"dale": p["dale"], "density": p["density"]}
     wiring, network = wiring_of(numbers, **form), {"alpha": p["alpha"], "activation": p["activation"]}
     parameters = initial(numbers, gain=per_row("gain").to(context.device), **form)
-    draw = trial_numbers(context.streams, rows, **{n: p[n] for n in ("batch", "cue_delays", "hold_delays", "stratified")})
+    draw = trial_numbers(
+        context.streams, rows, **{n: p[n] for n in ("batch", "cue_delays", "hold_delays", "stratified")}
+    )
     tables = reach(recordings, device=context.device)
     task = reach_task(tables, draw, length=p["length"], stride=p["stride"])
     learning = learner(
@@ -156,7 +158,12 @@ def _record(variants, parts, recordings, context: Context, records: Records) -> 
 def _add(records: Records, variant: Variant, metric: str, values, status: Sequence[str]) -> None:
     """A number at theta; undefined where theta was reached and the measure does not exist (silent units)."""
     sound = np.isfinite(values)
-    records.add(variant, metric, values, status=["undefined" if s == "ok" and not ok else s for s, ok in zip(status, sound, strict=True)])
+    records.add(
+        variant,
+        metric,
+        values,
+        status=["undefined" if s == "ok" and not ok else s for s, ok in zip(status, sound, strict=True)],
+    )
 
 
 def array_label(variant: Variant) -> str:
@@ -192,5 +199,3 @@ def eigenvalues(W: Tensor) -> Tensor:
     sound = W.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
     found = torch.view_as_real(torch.linalg.eigvals(torch.where(sound, W, torch.zeros_like(W)).double()))
     return torch.where(sound, found, torch.full_like(found, torch.nan)).float()
-
-

@@ -72,7 +72,9 @@ def reach(recordings: Mapping[str, np.ndarray], *, device: torch.device | str = 
 def one_trial_each(cue: int, hold: int, device: torch.device | str = "cpu") -> Trials:
     """One trial a direction, all with the same delays: (1, 8)."""
     direction = torch.arange(DIRECTIONS)[None]
-    return Trials(*(part.to(device) for part in (direction, torch.full_like(direction, cue), torch.full_like(direction, hold))))
+    return Trials(
+        *(part.to(device) for part in (direction, torch.full_like(direction, cue), torch.full_like(direction, hold)))
+    )
 
 
 def reach_task(tables: Reach, draw: Callable[[int, int], Trials] | None, *, length: int, stride: int) -> Task:
@@ -98,7 +100,11 @@ def trial_numbers(
         else:
             direction = (drawn[..., 0] * DIRECTIONS).astype(np.int64)
             direction[..., :DIRECTIONS] = np.arange(min(DIRECTIONS, batch))
-            parts = direction, (drawn[..., 1] * cue_delays).astype(np.int64), (drawn[..., 2] * hold_delays).astype(np.int64)
+            parts = (
+                direction,
+                (drawn[..., 1] * cue_delays).astype(np.int64),
+                (drawn[..., 2] * hold_delays).astype(np.int64),
+            )
         return Trials(*(torch.from_numpy(np.ascontiguousarray(part[:, index])) for part in parts))
 
     return draw

@@ -61,8 +61,12 @@ ROOM = Room(
     methods=METHODS,
     experiments={
         **{name: TRAINED for name in ("rules", "gains", "tanh", "dale", "others", "modprop", "rates", "generated")},
-        "mante": ExperimentCard("descent.papers.eprop.mante", ("units", "alpha", "activation", "gain", *LEARNING, *PERIODS)),
-        "toy": ExperimentCard("descent.papers.eprop.toy", ("wanted", "start", "steps", "lr", "updates", "every", "block")),
+        "mante": ExperimentCard(
+            "descent.papers.eprop.mante", ("units", "alpha", "activation", "gain", *LEARNING, *PERIODS)
+        ),
+        "toy": ExperimentCard(
+            "descent.papers.eprop.toy", ("wanted", "start", "steps", "lr", "updates", "every", "block")
+        ),
         "dynamics": ExperimentCard("descent.papers.eprop.dynamics", ("delays", "rank", "alignment_steps")),
         "references": ExperimentCard("descent.papers.eprop.references", (*COMPARED, "splits", "half", "components")),
         "planted": ExperimentCard("descent.papers.eprop.planted", (*COMPARED, "planted")),

@@ -53,7 +53,7 @@ def cca(x: Tensor, y: Tensor, *, components: int = 20) -> Tensor:
     """Mean canonical correlation of the first principal components of x and y; 1 for equal up to an invertible map of them."""
     bases = []
     for part in (x, y):
-        left, values, _ = torch.linalg.svd(centred(part), full_matrices=False)
+        left, _values, _ = torch.linalg.svd(centred(part), full_matrices=False)
         rank = min(components, part.shape[-1], part.shape[-2] - 1)
         bases.append(left[..., :rank])
     return torch.linalg.svdvals(bases[0].mT @ bases[1]).mean(-1)
@@ -101,6 +101,9 @@ def floor(x: Tensor, y: Tensor, halves: Tensor, chosen: Tensor, *, conditions: i
     x: (P, p) model, y: (P, q) recordings; halves: (splits, 2, n) two disjoint sets of recorded units; chosen: (splits, n) units
     of the model.
     """
-    one, two = y[:, halves[:, 0]].movedim(0, 1).contiguous(), y[:, halves[:, 1]].movedim(0, 1).contiguous()  # (splits, P, n)
+    one, two = (
+        y[:, halves[:, 0]].movedim(0, 1).contiguous(),
+        y[:, halves[:, 1]].movedim(0, 1).contiguous(),
+    )  # (splits, P, n)
     model = x[:, chosen].movedim(0, 1)
     return Floor(procrustes(two, one), procrustes(model, one), procrustes(condition_average(two, conditions), one))

@@ -50,7 +50,10 @@ def run(job: Job, context: Context) -> Records:
     records = Records()
     for rule in dict.fromkeys(v.method for v in job.variants):
         own = [v for v in job.variants if v.method == rule]
-        p, starts = own[0].params, torch.tensor([v.params["start"] for v in own], dtype=torch.float64, device=context.device)
+        p, starts = (
+            own[0].params,
+            torch.tensor([v.params["start"] for v in own], dtype=torch.float64, device=context.device),
+        )
         method = scalar(rule, wanted=p["wanted"], steps=p["steps"], lr=p["lr"])
         at = sorted({*range(0, p["updates"] + 1, p["every"]), p["updates"]})
         measure = lambda state, info: {"weight": state.w}  # noqa: E731

@@ -57,7 +57,15 @@ def learner(
     """
     rates = lr.tolist() if isinstance(lr, Tensor) else [lr]
     for rate in rates:
-        check("learner", {"rule": RULE, **SETTINGS}, rule=rule, lr=rate, penalty=penalty, alpha=alpha, activation=activation)
+        check(
+            "learner",
+            {"rule": RULE, **SETTINGS},
+            rule=rule,
+            lr=rate,
+            penalty=penalty,
+            alpha=alpha,
+            activation=activation,
+        )
     wiring, kept, cells = wiring or Wiring(), RULES[rule], None
     if kept.random_feedback and feedback is None:
         raise SettingError(f"learner: rule {rule} needs `feedback`, a fixed matrix (K, O, N); see `random_feedback`")
