@@ -262,9 +262,8 @@ def test_a_run_that_diverges_says_so_and_leaves_the_others():
 
 @pytest.mark.parametrize("rule", ["bptt", "eprop"])
 def test_stacked_runs_follow_single_ones(rule, made_up):
-    draw = lambda seeds: trial_numbers(
-        Streams("eprop"), seeds, batch=16, cue_delays=20, hold_delays=60, stratified=True
-    )  # noqa: E731
+    def draw(seeds):
+        return trial_numbers(Streams("eprop"), seeds, batch=16, cue_delays=20, hold_delays=60, stratified=True)
 
     def train(seeds):
         method = learner(reach_task(reach(made_up), draw(seeds), length=144, stride=4), rule=rule, lr=1e-3, alpha=0.4)
