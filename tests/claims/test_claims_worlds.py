@@ -12,9 +12,9 @@ from descent.claims.operands.planned import Cell, Planned
 from descent.claims.read.parse import parse_claims
 from descent.claims.telling import result
 from descent.claims.worlds import WorldSource, parse_world
-from descent.config.claimed import must_exist
 from descent.config.plan import make_plan, room_of
 from descent.config.read import read_study
+from descent.config.required import must_exist
 from descent.core.errors import ConfigError
 from descent.workflow.dry_runs import dry_runs
 

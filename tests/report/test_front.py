@@ -5,11 +5,13 @@ import shutil
 
 import pandas as pd
 import pytest
+from hill.make import plan_of, write_results
 from html_check import Page
 
 from descent.core.errors import DataError
 from descent.report import front
 from descent.report.front import matching, write_front
+from descent.report.judged import read_verdicts, sealed
 
 PAPERS = {"hill": "Smoothed descent finds wide valleys", "later": "A paper that was not run"}
 
@@ -47,7 +49,7 @@ def test_a_paper_of_another_run_is_shown_as_it_lies_there(folder, published):
         "claims": [{**c, "paper": "later"} for c in other["claims"]],
     }
     (folder / "later").mkdir()
-    (folder / "later" / "verdicts.json").write_text(json.dumps(other))
+    (folder / "later" / "verdicts.json").write_text(json.dumps(sealed(other)))
     write_front(folder, PAPERS, published[0].plan.study)
     page = Page((folder / "index.html").read_text())
     assert "Judged before" in page.text and "later.c1" in page.ids and "14 claims of 2 papers" in page.text
@@ -71,7 +73,8 @@ def test_ten_papers_stay_under_five_megabytes(folder, published, monkeypatch):
         shutil.copytree(folder / "hill", folder / f"p{i}")
         judged = json.loads((folder / "hill" / "verdicts.json").read_text())
         claims = [{**c, "paper": f"p{i}", "checks": c["checks"] * 4} for c in judged["claims"]]
-        (folder / f"p{i}" / "verdicts.json").write_text(json.dumps({**judged, "paper": f"p{i}", "claims": claims}))
+        made = sealed({**judged, "paper": f"p{i}", "claims": claims})
+        (folder / f"p{i}" / "verdicts.json").write_text(json.dumps(made))
     write_front(folder, papers, published[0].plan.study)
     with_pictures = (folder / "index.html").stat().st_size
     assert with_pictures < 5_000_000 and "data:image/png" in (folder / "index.html").read_text()
@@ -87,10 +90,51 @@ def test_cost_against_budget_on_a_page_of_its_own(published):
     assert "seconds" not in Page((published[1] / "index.html").read_text()).text.replace("in seconds;", "")
 
 
-def test_broken_verdicts_are_named(folder, published):
-    (folder / "hill" / "verdicts.json").write_text("{")
-    with pytest.raises(DataError, match=r"hill/verdicts.json is not valid JSON; delete it"):
+def edited(text):
+    judged = json.loads(text)
+    judged["claims"][0]["verdict"] = "reproduced" if judged["claims"][0]["verdict"] != "reproduced" else "partly"
+    return json.dumps(judged)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda text: "{", lambda text: "[]", lambda text: text.replace('"c1"', '"c8"', 1), edited],
+    ids=["cut", "other", "name", "verdict"],
+)
+def test_damaged_or_edited_verdicts_are_named_and_not_published(folder, published, change):
+    path = folder / "hill" / "verdicts.json"
+    path.write_text(change(path.read_text()))
+    before = (folder / "verdicts.csv").read_bytes()
+    with pytest.raises(
+        DataError, match=r"hill/verdicts\.json is damaged or edited; delete it and snakemake remakes it"
+    ):
         write_front(folder, PAPERS, published[0].plan.study)
+    assert (folder / "verdicts.csv").read_bytes() == before
+
+
+def test_verdicts_of_other_records_than_those_here_are_named(folder, published, tmp_path):
+    results = write_results(plan_of(tmp_path), tmp_path)
+    path = folder / "hill" / "verdicts.json"
+    assert read_verdicts(path, results)["paper"] == "hill"
+    job = next(j for j in results.jobs() if j.kind == "train")
+    records = results.folder / job.id / "records.parquet"
+    frame = pd.read_parquet(records)
+    frame["value"] = frame["value"] * 2
+    frame.to_parquet(records)
+    with pytest.raises(DataError, match=r"hill/verdicts\.json was made from other records than those in .*delete it"):
+        read_verdicts(path, results)
+    records.unlink()  # where the records are not at hand, as on a fresh clone, there is nothing to compare with
+    assert read_verdicts(path, results)["paper"] == "hill"
+
+
+def test_verdicts_without_a_seal_are_read_where_they_lie_but_not_in_a_run_of_theirs(folder, published):
+    path = folder / "hill" / "verdicts.json"
+    judged = json.loads(path.read_text())
+    del judged["digest"]
+    path.write_text(json.dumps(judged))
+    assert read_verdicts(path)["paper"] == "hill"
+    with pytest.raises(DataError, match="damaged or edited"):
+        read_verdicts(path, published[0])
 
 
 def test_no_paper_at_all(tmp_path, published):

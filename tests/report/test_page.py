@@ -12,7 +12,7 @@ from html_check import Page
 from descent.config.model import PaperConfig
 from descent.core.errors import DataError
 from descent.report.finals import final_values, finals, summarise
-from descent.report.html import arxiv, asked, prose
+from descent.report.html import arxiv, criterion, prose
 from descent.report.page import write_page
 from descent.report.runs import runs_of
 from descent.report.tables import spans
@@ -165,8 +165,8 @@ def test_numbers(value, text):
 
 def test_small_words():
     assert spans([1003, 1000, 1001, 1005]) == "1000 to 1001, 1003, 1005"
-    assert asked("<= -0.22") == "≤\N{NO-BREAK SPACE}−0.22".replace("&lt;", "<")
-    assert str(asked("< 0.5")) == "&lt;\N{NO-BREAK SPACE}0.5"
+    assert criterion("<= -0.22") == "≤\N{NO-BREAK SPACE}−0.22".replace("&lt;", "<")
+    assert str(criterion("< 0.5")) == "&lt;\N{NO-BREAK SPACE}0.5"
     assert sentence("the interval lies below 1") == "The interval lies below 1."
     assert sentence("convex (method zo): none") == "convex (method zo): none."
     assert sentence("data=plain: it holds") == "data=plain: it holds."

@@ -5,14 +5,13 @@ from __future__ import annotations
 import ast
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from descent.config.model import PaperConfig
 from descent.config.names import MEASURED, flat
 from descent.core import declare
 
 if TYPE_CHECKING:
-    from descent.claims.operands.planned import Planned
     from descent.claims.read.references import Names
 
 
@@ -30,22 +29,6 @@ def claim_names(paper: PaperConfig, room: declare.Room) -> Names:
     return Names(
         experiments, [*room.metrics, *MEASURED], figure_names(paper.package or f"descent.papers.{paper.paper}")
     )
-
-
-def must_exist(plan: Any, slug: str, room: declare.Room) -> Planned:
-    """What the records of a paper must hold, what is not run and why, as the judge's plain table. plan: a `config.plan.Plan`."""
-    from descent.claims.operands.planned import Cell, Lost, MetricInfo, Planned
-
-    cells: dict[str, list[Cell]] = {}
-    for job in plan.of(slug):
-        cells.setdefault(job.experiment, []).extend(Cell(v.method, v.setting, v.seeds) for v in job.variants)
-    lost: dict[str, list[Lost]] = {}
-    for missing in plan.missing:
-        if missing.paper == slug:
-            setting = {axis: value for axis, value in missing.setting.items() if value is not None}
-            lost.setdefault(missing.experiment, []).append(Lost(missing.reason, missing.method, setting))
-    metrics = {name: MetricInfo(m.better, getattr(m, "resolution", 0.0), m.unit) for name, m in room.metrics.items()}
-    return Planned(cells, lost, metrics)
 
 
 def figure_names(package: str) -> list[str] | None:

@@ -173,7 +173,7 @@ class ExperimentConfig:
         "tuning records; bench: measured time, only on request.",
         "train",
     )
-    methods: list[str] = key("The methods and rivals that take part.", factory=list)
+    methods: list[str] = key("The methods and baselines that take part.", factory=list)
     vary: dict[str, Axis] = key(
         "The setting axes, columns of the records: a list of values, or a list a method (methods not named have no such axis).",
         factory=dict,

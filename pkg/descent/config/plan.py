@@ -34,7 +34,7 @@ FIRST_SEED = {"verdict": 1000, "dev": 500, "tuning": 200}
 
 @dataclass(frozen=True)
 class Missing:
-    """A cell of the study that is not run, and why. method None: the whole experiment."""
+    """A configuration that is not run, and why. method None: the whole experiment."""
 
     paper: str
     experiment: str

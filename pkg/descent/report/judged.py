@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,27 +16,77 @@ from descent.claims.judge import judge
 from descent.claims.operands.planned import Cell, Planned
 from descent.claims.operands.rows import NOT_AXES
 from descent.claims.results import ClaimResult
-from descent.config.claimed import must_exist
 from descent.config.model import StudyConfig
-from descent.core.files import write_json, write_text
+from descent.config.required import must_exist
+from descent.core.errors import DataError
+from descent.core.files import digest, sha256, write_json, write_text
+from descent.core.job import RECORDS
 from descent.results.stored import Results
 
 VERDICTS_FILE, COST_FILE = "verdicts.json", "cost.csv"
+SEAL = "digest"  # of the file's own content; "records" is the digest of what it was made from
 COST_COLUMNS = (
     "paper", "experiment", "block", "kind", "device", "threads", "cpu_seconds", "wall_seconds", "peak_memory_mb",
     "peak_device_memory_mb", "machine",
 )  # fmt: skip
 
 
-def judge_paper(results: Results, path: Path) -> dict[str, Any]:
-    """Judge every claim of the paper; write `path` (verdicts.json) and cost.csv beside it; return what verdicts.json holds.
+def judge_paper(results: Results, path: Path, costs: Path | None = None) -> dict[str, Any]:
+    """Judge every claim of the paper; write `path` (verdicts.json) and cost.csv; return what verdicts.json holds.
 
+    costs: the folder of cost.csv (default: beside verdicts.json).
     The same records give the same bytes of verdicts.json. Raises ConfigError where a claim does not fit the records.
     """
-    judged = describe(results, judge_claims(results))
+    judged = sealed(describe(results, judge_claims(results)) | {"records": inputs(results)})
     write_json(path, judged)
-    write_text(path.with_name(COST_FILE), cost_table(results))
+    write_text((costs or path.parent) / COST_FILE, cost_table(results))
     return judged
+
+
+def read_verdicts(path: Path, results: Results | None = None) -> dict[str, Any]:
+    """What a verdicts.json holds. results: what the paper's records here are, where it must have been made from them.
+
+    Raises FileNotFoundError without the file, and DataError where it is not what `judge_paper` wrote, or was made from
+    other records than those that lie in the results folder.
+    """
+    text = path.read_bytes()
+    try:
+        judged = json.loads(text.decode("utf-8"))
+        whole = isinstance(judged, dict) and {"claims", "counts", "label"} <= set(judged)
+        # Without a seal: one that an older version of this study wrote.
+        whole = whole and judged.get(SEAL) in (None, sealed(judged)[SEAL]) and not (results and SEAL not in judged)
+    except (ValueError, RecursionError):
+        whole = False
+    if not whole:
+        raise DataError(f"{path} is damaged or edited; delete it and snakemake remakes it")
+    here = results is not None and all(file.is_file() for _, file in record_files(results))
+    if here and judged.get("records") != inputs(results):
+        raise DataError(
+            f"{path} was made from other records than those in {results.folder}; delete it and snakemake remakes it"
+        )
+    return judged
+
+
+def sealed(judged: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with a digest of all its content, by which a reader sees that nobody changed it."""
+    content = {name: value for name, value in judged.items() if name != SEAL}
+    return content | {SEAL: digest(content)}
+
+
+def record_files(results: Results) -> list[tuple[str, Path]]:
+    """The record files that the verdicts are made from, each by its place in the results."""
+    found = []
+    for name in results.experiments():
+        files = [results.folder / job.id / RECORDS for job in results.jobs(name)]
+        if not files and results.bench is not None:
+            files = sorted((results.bench / results.slug / name).glob(f"*/{RECORDS}"))
+        found += [("/".join(file.parts[-4:-1]), file) for file in files]
+    return found
+
+
+def inputs(results: Results) -> str:
+    """A digest of the records that the verdicts are made from."""
+    return digest({place: sha256(file) for place, file in record_files(results) if file.is_file()})
 
 
 def judge_claims(results: Results) -> list[ClaimResult]:

@@ -7,7 +7,7 @@ is on cost.html beside it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from descent.report.figures import FIGURES
 from descent.report.finals import finals, results_csv
 from descent.report.front import matching
 from descent.report.html import image, render
-from descent.report.judged import VERDICTS_FILE, cost_rows, label
+from descent.report.judged import VERDICTS_FILE, cost_rows, label, read_verdicts
 from descent.report.runs import runs_of
 from descent.report.tables import (
     cells_of,
@@ -35,16 +35,18 @@ from descent.results.stored import Results
 FOLDED = 40  # rows: a longer table starts closed
 
 
-def write_page(results: Results, folder: Path) -> Path:
+def write_page(results: Results, folder: Path, costs: Path | None = None) -> Path:
     """Write reports/<scale>/<paper>/index.html, results.csv and (outside byte identity) cost.html; return the page's path.
 
     Reads verdicts.json (`judged.judge_paper`) and figures/ (`figures.draw`) in `folder`. Raises DataError without them.
+    costs: the folder of cost.html (default: `folder`).
     """
-    judged = _read(folder / VERDICTS_FILE)
-    pictures = _read(folder / "figures" / FIGURES)
+    path = folder / VERDICTS_FILE
+    judged = _read(path, lambda: read_verdicts(path, results))
+    pictures = _read(path := folder / "figures" / FIGURES, lambda: json.loads(path.read_text(encoding="utf-8")))
     tables = [t for name in _recorded(results) if (t := finals(results, name))]
     write_text(folder / "results.csv", results_csv(tables))
-    write_text(folder / "cost.html", cost_page(results))
+    write_text((costs or folder) / "cost.html", cost_page(results))
     text = render(
         "page.html", paper=judged, config=results.config, label=judged["label"], smoke=results.scale == "smoke",
         looks=swatches(results), cards=results.room.methods, metrics=results.room.metrics, folded=FOLDED,
@@ -57,12 +59,13 @@ def write_page(results: Results, folder: Path) -> Path:
     return folder / "index.html"
 
 
-def _read(path: Path) -> Any:
-    if not path.is_file():
+def _read(path: Path, read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except FileNotFoundError:
         raise DataError(
             f"{path} is missing: judge the paper and draw its figures first (`snakemake` does it by itself)"
-        )
-    return json.loads(path.read_text(encoding="utf-8"))
+        ) from None
 
 
 def _recorded(results: Results) -> list[str]:
@@ -105,7 +108,7 @@ def _tuning(results: Results) -> list[dict[str, Any]]:
 
 
 def _missing(judged: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What was not run: cells of one experiment with one reason together, methods that lack the same settings too."""
+    """What was not run: configurations of one experiment with one reason together, methods that lack the same settings too."""
     groups: dict[tuple[str, str], dict[str | None, list[dict[str, Any]]]] = {}
     for cell in judged["missing"]:
         methods = groups.setdefault((cell["experiment"], cell["reason"]), {})

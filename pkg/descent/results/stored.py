@@ -64,7 +64,7 @@ class Results:
         return [sidecar_of(folder) for folder in self._folders(experiment)]
 
     def missing(self) -> list[Missing]:
-        """The cells that were not run, with the reason; measured time counts as run where it is stored."""
+        """The configurations that were not run, with the reason; measured time counts as run where it is stored."""
         stored = self._stored()
         return [m for m in self.plan.missing if m.paper == self.slug and m.experiment not in stored]
 

@@ -17,7 +17,7 @@ from descent.core.files import digest, sha256, write_text
 from descent.core.job import CHOSEN, RECORDS
 from descent.core.records import write_records
 from descent.report.front import matching
-from descent.report.judged import VERDICTS_FILE, label
+from descent.report.judged import VERDICTS_FILE, label, read_verdicts
 from descent.report.runs import SUMMARY, Run, resolved, runs_of
 from descent.report.tables import spans
 from descent.report.words import VERDICTS, finite, number
@@ -161,7 +161,7 @@ def times(sidecars: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
 
 def _verdict_tags(folder: Path, experiment: str) -> dict[str, str]:
     """The verdicts that rest on an experiment."""
-    claims = json.loads((folder / VERDICTS_FILE).read_text(encoding="utf-8"))["claims"]
+    claims = read_verdicts(folder / VERDICTS_FILE)["claims"]
     return {f"verdict.{c['claim']}": c["verdict"] for c in claims if experiment in c["experiments"]}
 
 
@@ -171,7 +171,7 @@ def rows_of(results: Results, run: Run) -> pd.DataFrame:
     keep = frame["method"] == run.method
     for axis, value in run.setting.items():
         keep &= frame[axis] == value
-    return frame[keep].reset_index(drop=True)
+    return frame[keep].reset_index(drop=True)  # pyright: ignore[reportReturnType]
 
 
 def figures_of(folder: Path, experiment: str | None = None) -> list[Path]:
@@ -180,7 +180,7 @@ def figures_of(folder: Path, experiment: str | None = None) -> list[Path]:
         pictures = [
             p for p in json.loads((folder / "figures" / "figures.json").read_text(encoding="utf-8")) if not p["not_run"]
         ]
-        claims = json.loads((folder / VERDICTS_FILE).read_text(encoding="utf-8"))["claims"]
+        claims = read_verdicts(folder / VERDICTS_FILE)["claims"]
     except FileNotFoundError as error:
         raise StudyError(
             f"{error.filename} is missing: make the report first (`snakemake` does it by itself)"
@@ -195,7 +195,7 @@ def verdicts_entry(results: Results, reports: Path) -> Entry:
     """Claims and verdicts, with the report's files."""
     folder = reports / results.slug
     pictures = figures_of(folder)
-    judged = json.loads((folder / VERDICTS_FILE).read_text(encoding="utf-8"))
+    judged = read_verdicts(folder / VERDICTS_FILE, results)
     points, tags = [], {"paper": results.slug, "scale": judged["scale"], "seeds": judged["seeds"]}
     lines = ["| claim | verdict | ours | |", "|---|---|---|---|"]
     for claim in judged["claims"]:

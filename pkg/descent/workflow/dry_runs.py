@@ -8,9 +8,9 @@ from pathlib import Path
 from descent.claims.dry_run import Outcome, dry_run, table
 from descent.claims.read.parse import parse_claims
 from descent.claims.worlds import WorldSource, parse_world
-from descent.config.claimed import must_exist
 from descent.config.plan import make_plan, room_of
 from descent.config.read import read_study
+from descent.config.required import must_exist
 
 DRAWS = 200
 INTRODUCTION = """# Dry runs

@@ -23,6 +23,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from descent.core.leftovers import mark, sweep_folders
+
 PRELOADED = ("torch", "numpy", "pandas", "pyarrow.parquet", "yaml")
 SERVER = "DESCENT_WARM"  # where the server of this run listens: "<Slurm job>:<socket>"
 
@@ -42,7 +44,7 @@ def call(target: str, **arguments: Any) -> None:
         answer = connection.recv(16)  # nothing when the job's process was killed
     if answer != b"0":
         if not answer:
-            sys.__stderr__.write(f"the process of {target} was killed; was there memory enough?\n")
+            (sys.__stderr__ or sys.stderr).write(f"the process of {target} was killed; was there memory enough?\n")
         sys.exit(int(answer or 1))
 
 
@@ -53,6 +55,7 @@ def start() -> None:
     """
     if sys.platform != "linux" or SERVER in os.environ:
         return
+    sweep_folders()
     try:
         listener, folder, path = _listening()
     except OSError as error:
@@ -70,10 +73,10 @@ def start() -> None:
 
 def _listening() -> tuple[socket.socket, str, str]:
     """A socket in a new folder; a socket's path has at most 107 bytes, so a long TMPDIR is done without."""
-    folder = tempfile.mkdtemp(prefix="descent-")
+    folder = tempfile.mkdtemp(prefix=f"descent-warm-{mark()}")
     if len(os.fsencode(folder)) > 100:
         os.rmdir(folder)
-        folder = tempfile.mkdtemp(prefix="descent-", dir="/tmp")
+        folder = tempfile.mkdtemp(prefix=f"descent-warm-{mark()}", dir="/tmp")
     path = os.path.join(folder, "warm")
     listener = socket.socket(socket.AF_UNIX)
     try:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from descent.config.model import StudyConfig
 from descent.config.plan import Plan, make_plan
@@ -19,10 +19,12 @@ from descent.config.read import read_study, registered
 from descent.core.errors import ConfigError, DataError
 from descent.core.files import digest
 from descent.core.job import ARRAYS, CHOSEN, RECORDS, SIDECAR, Job
+from descent.core.leftovers import sweep
 from descent.data.cards import cards
 from descent.results.stored import Results
 from descent.runner.source import job_source, module_text, source_hash
 from descent.workflow.handover import hand_over, handed_over
+from descent.workflow.published import COST, tracked
 
 
 class Study:
@@ -47,6 +49,8 @@ class Study:
         """
         from descent.data.fetching import fetch, file_faults
 
+        for folder in (self.results, self.reports):
+            sweep(self.root / folder)
         slugs = set(registered(self.root) if self.config.papers == "all" else self.config.papers)
         wanted = [n for n, c in cards().items() if c.kind == "import" and not c.on_request and slugs & set(c.used_by)]
         fetch(embedded=False, imports=wanted, retry=self.config.retry_imports, root=self.root, say=lambda line: None)
@@ -168,6 +172,11 @@ class Study:
         """What the run left on disk of one paper."""
         return Results(self.plan, paper, self.root / self.results, self.root / self.bench)
 
+    def costs(self, paper: str) -> Path:
+        """Where the costs of this machine are written: not over those that the committed report tells."""
+        report = self.reports / paper
+        return self.results / COST / paper if tracked(self.root, report / "cost.csv") else report
+
     def pattern(self, ids: list[str]) -> str:
         """A regular expression for the wildcard `job` that matches exactly `ids` (nothing, when there are none)."""
         return "|".join(re.escape(id) for id in ids) or "(?!)"
@@ -194,10 +203,10 @@ def job_files(folder: str) -> dict[str, str]:
 
 
 def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _plain(dataclasses.asdict(value))
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)) or type(value).__name__ == "dict_keys":
-        return [_plain(v) for v in value]
+        return [_plain(v) for v in cast(Iterable[Any], value)]
     return value
