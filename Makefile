@@ -20,7 +20,7 @@ endif
 export PIP_USER := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help study smoke data fetched test lint check costs soak bench ui docs clean clean-env
+.PHONY: help study smoke data fetched test lint check costs soak bench front mutants ui docs clean clean-env
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,8 +43,11 @@ fetched: $(READY)
 test: fetched ## The whole test suite
 	@python -m pytest -n 2 --dist loadfile
 
-lint: $(READY) ## Style and unused code
+lint: $(READY) ## Style, unused code, types and spelling (what requirements-dev.txt installs, where it is installed)
 	@ruff check . && ruff format --check .
+	@if command -v snakefmt > /dev/null; then snakefmt --check Snakefile workflow; else echo "snakefmt is not installed: skipped"; fi
+	@if command -v codespell > /dev/null; then codespell; else echo "codespell is not installed: skipped"; fi
+	@if command -v basedpyright > /dev/null; then basedpyright; else echo "basedpyright is not installed: skipped"; fi
 
 check: fetched ## The study compared with the committed report
 	@python -m descent check $(if $(papers),--papers $(papers)) --scale $(or $(scale),study)
@@ -57,6 +60,12 @@ soak: $(READY) ## The long robustness runs
 
 bench: $(READY) ## Speed against the plain implementations: prints one table a paper
 	@for file in benchmarks/[a-z]*.py; do python $$file || exit 1; done
+
+front: $(READY) ## The joint report files from the committed paper folders, training nothing
+	@python -m descent front --scale $(or $(scale),study)
+
+mutants: $(READY) ## Change lines of one room and see whether its tests notice: make mutants paper=zoflat
+	@python -m descent mutants $(paper) $(if $(count),--count $(count))
 
 ui: $(READY) ## Browse the runs in MLflow
 	@python -m descent ui

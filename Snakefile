@@ -85,7 +85,12 @@ include: "workflow/rules/track.smk"
 
 
 localrules:
-    all, data, judge, page, front, track,
+    all,
+    data,
+    judge,
+    page,
+    front,
+    track,
 
 
 rule all:

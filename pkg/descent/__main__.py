@@ -73,6 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StudyError as error:
         print(f"descent: {error}" if "\n" not in str(error) else f"descent:\n{error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # `descent list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         return 130
 

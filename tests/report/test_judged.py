@@ -5,10 +5,10 @@ import json
 import pandas as pd
 from hill.make import plan_of, write_results
 
-from descent.claims.results import OUTCOMES, VERDICTS, checks_frame, verdicts_frame
+from descent.claims.results import EFFECTS, OUTCOMES, VERDICTS, checks_frame, verdicts_frame
 from descent.report import words
 from descent.report.front import checks_csv, verdicts_csv
-from descent.report.judged import judge_claims, judge_paper, reasons
+from descent.report.judged import judge_claims, judge_paper, planned
 
 EXPECTED = {
     "c1": "reproduced", "c2": "partly", "c3": "not reproduced", "c4": "inconclusive", "c5": "not run",
@@ -35,7 +35,11 @@ def test_what_is_ours_is_never_counted_as_the_papers(published):
 
 
 def test_the_report_has_a_word_for_all_that_the_engine_says():
-    assert set(words.VERDICTS) == set(VERDICTS) and set(words.STATES) == set(OUTCOMES)
+    assert set(words.VERDICTS) == set(VERDICTS) and set(words.STATES) == {*OUTCOMES, *EFFECTS} - {
+        "for",
+        "against",
+        "none",
+    }
 
 
 def test_the_same_records_give_the_same_bytes_and_no_times(published, tmp_path):
@@ -75,10 +79,14 @@ def test_commands_name_what_there_is_to_run(published):
     assert claims["c5"]["commands"] == ["snakemake --cores all --config scale=study papers=hill"]
 
 
-def test_reasons_reach_the_engine_by_cell(published):
-    found = reasons(published[0])
-    assert found["language"].startswith("needs a GPU")
-    assert "left out at scale study" in found.values()
+def test_the_judge_is_told_what_must_be_there_and_what_is_not_run(published):
+    results = published[0]
+    told = planned(results, {name: results.records(name) for name in results.experiments()})
+    assert told.lost["language"][0].reason.startswith("needs a GPU") and told.lost["language"][0].method is None
+    assert any("left out at scale study" in lost.reason for found in told.lost.values() for lost in found)
+    jobs = [variant for job in results.jobs("descent") for variant in job.variants]
+    assert [(cell.method, cell.seeds) for cell in told.cells["descent"]] == [(v.method, v.seeds) for v in jobs]
+    assert set(told.metrics) == set(results.room.metrics)
 
 
 def test_smoke_gives_no_verdict(smoked):

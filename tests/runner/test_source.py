@@ -79,3 +79,8 @@ def test_the_runner_is_part_of_every_job_and_the_report_of_none():
         "descent.config",
     ):
         assert not [name for name in names if name == forbidden or name.startswith(f"{forbidden}.")], forbidden
+
+
+def test_the_loaders_are_part_of_what_a_job_runs():
+    """Names that a package exports on first use are not followed: a job imports the module that holds the code."""
+    assert "descent.data.loaders" in closure(["descent.runner.run"])

@@ -27,7 +27,7 @@ def prepared(tmp_path_factory):
     import subprocess
     from concurrent.futures import ThreadPoolExecutor
 
-    from descent.tracking import store
+    from descent.tracking import stores as store
 
     database = tmp_path_factory.mktemp("store") / "mlflow.db"
     calls, real = [], subprocess.run

@@ -12,7 +12,7 @@ from mlflow.entities import ViewType
 from descent.core.errors import StudyError
 from descent.results.stored import Results
 from descent.tracking import mirror as track
-from descent.tracking import store as stores
+from descent.tracking import stores
 from descent.tracking.owner import CHECKOUT, FILE, checkout_id
 
 

@@ -84,7 +84,11 @@ def test_a_setting_of_one_variant_reruns_its_block_only(project):
 
 def test_titles_claims_labels_and_comments_retrain_nothing(project):
     replace(project / "config/papers/tiny.yaml", "title: Step sizes", "title: The sizes of steps")
-    replace(project / "config/papers/tiny.yaml", "predicate: {above: 0}", "predicate: {above: 0.1}")
+    replace(
+        project / "config/papers/tiny.yaml",
+        "lower: {estimate: ratio, above: 1}",
+        "lower: {estimate: ratio, above: 1.1}",
+    )
     replace(project / "rooms/tiny/room.py", "plain gradient descent", "gradient descent, plain")
     replace(project / "rooms/tiny/race.py", '"""Descent on', '"""Going down on')
     replace(project / "rooms/tiny/race.py", "# (R, 4): rows = variants x seeds", "# (R, 4)")

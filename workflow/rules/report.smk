@@ -7,10 +7,10 @@ rule judge:
         lambda wc: STUDY.records_of(wc.paper, bench=True),
     output:
         f"{REPORTS}/{{paper}}/verdicts.json",
-    params:
-        judging=lambda wc: STUDY.judging(wc.paper),
     log:
         f"{RESULTS}/logs/judge/{{paper}}.log",
+    params:
+        judging=lambda wc: STUDY.judging(wc.paper),
     script:
         "../scripts/judge.py"
 
@@ -28,10 +28,10 @@ rule page:
             category="{paper}",
             labels={"figure": "{figure}"},
         ),
-    params:
-        writing=lambda wc: STUDY.writing(wc.paper),
     log:
         f"{RESULTS}/logs/page/{{paper}}.log",
+    params:
+        writing=lambda wc: STUDY.writing(wc.paper),
     script:
         "../scripts/page.py"
 
@@ -45,9 +45,9 @@ rule front:
         verdicts=report(f"{REPORTS}/verdicts.csv", caption="../report/verdicts.rst", category="verdicts"),
         picture=f"{REPORTS}/verdicts.svg",
         checks=report(f"{REPORTS}/checks.csv", caption="../report/checks.rst", category="verdicts"),
-    params:
-        front=STUDY.front(),
     log:
         f"{RESULTS}/logs/front.log",
+    params:
+        front=STUDY.front(),
     script:
         "../scripts/front.py"

@@ -7,11 +7,11 @@ rule track:
         page=f"{REPORTS}/{{paper}}/index.html",
     output:
         f"{RESULTS}/mlflow/{{paper}}.json",
-    params:
-        **STUDY.tracking(),
-    resources:
-        mlflow=1,
     log:
         f"{RESULTS}/logs/mlflow/{{paper}}.log",
+    resources:
+        mlflow=1,
+    params:
+        **STUDY.tracking(),
     script:
         "../scripts/track.py"

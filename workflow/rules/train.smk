@@ -10,16 +10,16 @@ rule train_cpu:
         data=lambda wc: [ancient(path) for path in STUDY.data_files(wc.job)],
     output:
         **job_files(f"{RESULTS}/{{job}}"),
+    log:
+        f"{RESULTS}/logs/{{job}}.log",
+    wildcard_constraints:
+        job=CPU_JOBS,
+    priority: lambda wc: STUDY.priority(wc.job)
+    threads: lambda wc: STUDY.job(wc.job).threads
     params:
         job=lambda wc: STUDY.job(wc.job).to_json(),
         source=lambda wc: STUDY.source(wc.job),
         results=RESULTS,
-    wildcard_constraints:
-        job=CPU_JOBS,
-    threads: lambda wc: STUDY.job(wc.job).threads
-    priority: lambda wc: STUDY.priority(wc.job)
-    log:
-        f"{RESULTS}/logs/{{job}}.log",
     script:
         "../scripts/train.py"
 
@@ -43,8 +43,8 @@ use rule train_cpu as select with:
 use rule train_cpu as bench with:
     output:
         **job_files(f"{STUDY.bench}/{{job}}"),
+    log:
+        f"{RESULTS}/logs/bench/{{job}}.log",
     wildcard_constraints:
         job=STUDY.pattern(STUDY.jobs("bench")),
     threads: workflow.cores
-    log:
-        f"{RESULTS}/logs/bench/{{job}}.log",

@@ -1,8 +1,7 @@
-"""Claims and verdicts: selecting records, estimating, deciding, judging. Knows no paper by name.
+"""Claims and verdicts. Knows no paper by name.
 
-`parse_claims` types the YAML of a paper's claims (no pandas, no scipy), `judge.judge` gives the verdicts. `audit` holds the
-privacy bounds that a training job may call. The parts, in the order in which a check passes through them:
-select (records -> numbers) -> evidence (statistic of each unit) -> estimators -> families -> predicates -> rules.
+read: YAML -> typed claims. operands: records -> one number a seed. estimate: numbers -> a value with its interval.
+decide: criteria, families, rules, verdict. judge: all of it for one paper; world: the same for drawn records.
 """
 
 from descent.core.public import exports
@@ -10,14 +9,17 @@ from descent.core.public import exports
 __getattr__, __dir__, __all__ = exports(
     __name__,
     {
-        "Claim": "model",
-        "parse_claims": "model",
-        "reference_faults": "references",
+        "parse_claims": "read.parse",
+        "reference_faults": "read.references",
+        "TypedClaim": "read.claim",
         "ClaimResult": "results",
         "CheckResult": "results",
+        "EstimateResult": "results",
         "checks_frame": "results",
         "verdicts_frame": "results",
-        "cell": "select",
-        "Records": "select",
+        "Planned": "operands.planned",
+        "Cell": "operands.planned",
+        "Lost": "operands.planned",
+        "MetricInfo": "operands.planned",
     },
 )

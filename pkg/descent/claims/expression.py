@@ -1,4 +1,4 @@
-"""Safe arithmetic over the operands of a check: what the key `statistic` may say.
+"""Safe arithmetic over the operands of an estimate: what the key `value` may say.
 
 An expression is parsed once (`Expression(text)`, names and functions checked against a white list) and evaluated on
 `Cells`: arrays whose last axis holds the settings of a vector operand (length 1 for a scalar operand), with a rank
@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 
 import numpy as np
 
-from descent.claims.table import CENSORED, OK, UNDEFINED, Cells
+from descent.claims.table import CENSORED, OK, Cells, settle
 from descent.core.errors import listed, nearest
 
 ELEMENTWISE: dict[str, Callable] = {
@@ -25,7 +25,7 @@ REDUCERS: dict[str, Callable] = {
     "min": np.min, "max": np.max, "mean": np.mean, "median": np.median, "sum": np.sum,
     "first": lambda v, axis, keepdims: v[..., :1], "last": lambda v, axis, keepdims: v[..., -1:],
 }  # fmt: skip
-FITS = ("slope", "r2", "spearman")
+FITS = ("slope", "r2", "spearman", "half")
 CONSTANTS = {"pi": math.pi, "inf": math.inf}
 FUNCTIONS = (*ELEMENTWISE, *REDUCERS, *FITS, "axis")
 RESERVED = (*CONSTANTS, *FUNCTIONS)
@@ -47,7 +47,7 @@ class Expression:
     """One parsed expression.
 
     text: e.g. `log(zo) - log(gd)`, `max(steps) / min(steps)`, `slope(log(width), loss)`.
-    condition: comparisons joined by `and`, `or`, `not` are allowed (the key `among`); the result is 0 or 1.
+    condition: comparisons joined by `and`, `or`, `not` are allowed (the value of a share); the result is 0 or 1.
     names: the operands and axes it reads, in order of appearance.
     Raises ExpressionError.
     """
@@ -93,6 +93,32 @@ class Expression:
         if math.isnan(value):
             raise ExpressionError(f"`{self.text}` is not a number")
         return value
+
+    @property
+    def is_condition(self) -> bool:
+        """Whether the expression as a whole is true or false."""
+        node = self._tree
+        return isinstance(node, (ast.Compare, ast.BoolOp)) or (
+            isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
+        )
+
+    @property
+    def is_log(self) -> bool:
+        """Whether the outermost function is a logarithm, or a difference of logarithms."""
+        return _is_log(self._tree)
+
+    @property
+    def is_ratio(self) -> bool:
+        """Whether it is a quotient of two parts that both read operands."""
+        node = self._tree
+        return (
+            isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
+            and bool(self._check(node.left)) and bool(self._check(node.right))
+        )  # fmt: skip
+
+    def is_vector(self, vectors: Collection[str]) -> bool:
+        """Whether the result holds a number for each setting. vectors: the operands and axes that do."""
+        return _vector(self._tree, vectors)
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -180,12 +206,28 @@ class Expression:
         return _grid(name, grids[0])
 
 
-def settle(cells: Cells) -> Cells:
-    """Numbers that are not finite without a reason become undefined; censored ones keep an infinity, never a NaN."""
-    value, rank = cells.value, cells.rank.copy()
-    rank[(rank == OK) & ~np.isfinite(value)] = UNDEFINED
-    rank[(rank == CENSORED) & np.isnan(value)] = UNDEFINED
-    return Cells(np.where(rank >= UNDEFINED, np.nan, value), rank)
+def _is_log(node: ast.AST) -> bool:
+    match node:
+        case ast.Call(func=ast.Name(id="log" | "log2" | "log10")):
+            return True
+        case ast.BinOp(left=left, op=ast.Sub(), right=right):
+            return _is_log(left) and _is_log(right)
+        case ast.UnaryOp(operand=inner):
+            return _is_log(inner)
+    return False
+
+
+def _vector(node: ast.AST, vectors: Collection[str]) -> bool:
+    match node:
+        case ast.Name(id=name):
+            return name in vectors
+        case ast.Call(func=ast.Name(id="axis")):
+            return True
+        case ast.Call(func=ast.Name(id=name), args=args) if name in FITS or (name in REDUCERS and len(args) == 1):
+            return False
+        case ast.Call(args=args):
+            return any(_vector(arg, vectors) for arg in args)
+    return any(_vector(child, vectors) for child in ast.iter_child_nodes(node))
 
 
 def _join(function: Callable, left: Cells, right: Cells) -> Cells:
@@ -213,19 +255,56 @@ def _call(name: str, args: list[Cells]) -> Cells:
 
 
 def _fit(name: str, x: Cells, y: Cells) -> Cells:
-    """Least-squares slope, its R2, or Spearman's correlation of y (..., C) on x (..., C), one number a row."""
+    """Least-squares slope, its R2, Spearman's correlation or the logistic 50 % point of y (..., C) on x (..., C)."""
     shape = np.broadcast_shapes(x.value.shape, y.value.shape)
     a, b = np.broadcast_to(x.value, shape), np.broadcast_to(y.value, shape)
+    rank = np.maximum(np.broadcast_to(x.rank, shape), np.broadcast_to(y.rank, shape)).max(-1, keepdims=True)
+    if name == "half":
+        return Cells(half_point(a, b), rank)
     if name == "spearman":
         a, b = _ranks(a), _ranks(b)
     a = a - a.mean(-1, keepdims=True)
     b = b - b.mean(-1, keepdims=True)
     sxx, syy, sxy = (a * a).sum(-1, keepdims=True), (b * b).sum(-1, keepdims=True), (a * b).sum(-1, keepdims=True)
     value = {"slope": sxy / sxx, "r2": sxy**2 / (sxx * syy), "spearman": sxy / np.sqrt(sxx * syy)}[name]
-    rank = np.maximum(np.broadcast_to(x.rank, shape), np.broadcast_to(y.rank, shape)).max(-1, keepdims=True)
     if name == "spearman":  # an order is known once censored numbers are ordered last
-        rank = np.where(rank == CENSORED, OK, rank).astype(np.int8)
+        rank = np.where(rank == CENSORED, OK, rank).astype(np.uint8)
     return Cells(value, rank)
+
+
+RIDGE = 1e-6  # holds the logistic fit finite when the shares are separated; moves the 50 % point by less than 1e-5
+
+
+def half_point(x: np.ndarray, share: np.ndarray, steps: int = 60) -> np.ndarray:
+    """(..., 1): where the logistic curve fitted to the shares (..., C) at x (..., C) passes 1/2.
+
+    Maximum likelihood by Newton's method with a small ridge, halved where a step would not lower the loss; NaN where the
+    curve is flat. Every setting counts alike: each has the same number of seeds.
+    """
+    centre, width = x.mean(-1, keepdims=True), x.std(-1, keepdims=True)
+    z = (x - centre) / np.where(width > 0, width, 1.0)
+    a, b = np.zeros(z.shape[:-1]), np.zeros(z.shape[:-1])
+
+    def loss(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        t = a[..., None] + b[..., None] * z
+        return (np.logaddexp(0, t) - share * t).mean(-1) + RIDGE * (a * a + b * b) / 2
+
+    for _ in range(steps):
+        p = 1 / (1 + np.exp(-np.clip(a[..., None] + b[..., None] * z, -500, 500)))
+        w, r = p * (1 - p), p - share
+        ga, gb = r.mean(-1) + RIDGE * a, (r * z).mean(-1) + RIDGE * b
+        haa, hab, hbb = w.mean(-1) + RIDGE, (w * z).mean(-1), (w * z * z).mean(-1) + RIDGE
+        det = haa * hbb - hab * hab
+        da, db = (hbb * ga - hab * gb) / det, (haa * gb - hab * ga) / det
+        size, before = np.ones_like(a), loss(a, b)
+        for _ in range(30):
+            worse = loss(a - size * da, b - size * db) > before + 1e-15
+            if not worse.any():
+                break
+            size = np.where(worse, size / 2, size)
+        a, b = a - size * da, b - size * db
+    flat = np.abs(b) < 1e-9
+    return np.where(flat, np.nan, centre[..., 0] - width[..., 0] * a / np.where(flat, 1.0, b))[..., None]
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
@@ -237,7 +316,7 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 def _grid(name: str, grid: np.ndarray) -> Cells:
     try:
-        return Cells(np.asarray(grid, float), np.zeros(len(grid), np.int8))
+        return Cells(np.asarray(grid, float), np.zeros(len(grid), np.uint8))
     except (TypeError, ValueError):
         raise ExpressionError(f"the axis `{name}` holds words ({', '.join(map(str, grid))}), not numbers") from None
 

@@ -1,4 +1,4 @@
-"""What judging gives: a result a claim, a result a check instance, and the two tables that are published."""
+"""What judging gives, ready for JSON and tables: a result a claim, with its estimates, its checks and its rules."""
 
 from __future__ import annotations
 
@@ -9,56 +9,105 @@ from typing import Any
 
 import pandas as pd
 
-VERDICTS = ("reproduced", "partly", "not reproduced", "inconclusive", "not run", "smoke", "reported")
-OUTCOMES = ("holds", "fails", "undecided", "missing", "untested", "reported", "smoke")
+VERDICTS = ("reproduced", "partly", "not reproduced", "inconclusive", "verified", "not run", "smoke", "reported")
+OUTCOMES = ("for", "against", "open", "not run", "untested", "reported", "smoke")
+ROLES = ("for", "against", "control", "reported", "alternative")
+EFFECTS = ("supports", "opposes", "open", "none")
 VERDICT_COLUMNS = (
-    "paper", "claim", "origin", "verdict", "statement", "scale", "estimate", "ci_low", "ci_high", "threshold", "n_seeds",
-    "paper_value", "experiment", "figure", "reason",
+    "paper", "claim", "origin", "verdict", "provisional", "statement", "scale", "quantity", "estimate", "ci_low", "ci_high",
+    "level", "criterion", "used", "planned", "unit", "paper_value", "experiment", "figure", "reason",
 )  # fmt: skip
 CHECK_COLUMNS = (
-    "paper", "claim", "check", "instance", "about", "outcome", "estimate", "ci_low", "ci_high", "p_value", "p_adjusted",
-    "threshold", "n", "n_ok", "n_censored", "n_diverged", "estimator", "reason",
+    "paper", "claim", "check", "instance", "role", "outcome", "effect", "estimate_id", "quantity", "estimator", "estimate",
+    "ci_low", "ci_high", "level", "criterion", "p_value", "p_adjusted", "family", "used", "planned", "unit", "n_missing",
+    "n_censored", "n_diverged", "n_undefined", "n_claimed", "experiment", "reason",
 )  # fmt: skip
+NUMBERS = ("estimate", "ci_low", "ci_high", "level", "p_value", "p_adjusted")
+
+
+@dataclass(frozen=True)
+class EstimateResult:
+    """One estimate, or one of its contrasts. Numbers that do not exist are None; an open end of an interval is +-inf.
+
+    quantity: what it is, in words; short: in three or four. used, planned: of `unit` (seed, block, run).
+    why: what keeps it from deciding. paper: the paper's number of the same quantity, and whether it lies inside.
+    """
+
+    id: str
+    name: str
+    where: Mapping[str, Any]
+    contrast: str
+    quantity: str
+    short: str
+    estimator: str
+    scale: str
+    experiment: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    level: float | None = None
+    used: int = 0
+    planned: int = 0
+    unit: str = "seed"
+    missing: int = 0
+    censored: int = 0
+    diverged: int = 0
+    undefined: int = 0
+    cap: float | None = None
+    exact: bool = False
+    identity: bool = False
+    not_run: str = ""
+    why: str = ""
+    paper: float | None = None
+    paper_inside: bool | None = None
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One instance of a check. Numbers that do not exist are None; an open end of an interval is +-inf.
+    """One instance of a check. Its numbers are those of its estimate; of several contrasts, of the worst.
 
-    threshold: the predicate in short (`< 0.5`); bounds: the numbers in it, for a drawing.
+    role: for, against, control, reported, alternative. effect: what the outcome does to the claim (supports, opposes,
+    open, none). claimed: seeds on the side of the criterion, of `used`.
     """
 
     check: str
     instance: str
     where: Mapping[str, Any]
-    about: str
+    role: str
     outcome: str
+    effect: str
     reason: str
+    estimate_id: str
+    quantity: str = ""
+    short: str = ""
+    estimator: str = ""
     estimate: float | None = None
     ci_low: float | None = None
     ci_high: float | None = None
+    level: float | None = None
+    criterion: str = ""
+    bounds: tuple[float, ...] = ()
+    decider: str = ""
     p_value: float | None = None
     p_adjusted: float | None = None
-    threshold: str = ""
-    n: int = 0
-    n_ok: int = 0
+    family: str = ""
+    used: int = 0
+    planned: int = 0
+    unit: str = "seed"
+    n_missing: int = 0
     n_censored: int = 0
     n_diverged: int = 0
     n_undefined: int = 0
-    estimator: str = ""
+    n_claimed: int | None = None
     experiment: str = ""
-    control: bool = False
-    family: str = ""
-    bounds: tuple[float, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON: infinities become the words `inf` and `-inf`."""
-        return _plain(asdict(self))
+    note: str | None = None
+    instead_of: str | None = None
+    contrasts: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
 class ClaimResult:
-    """One claim with its verdict; `headline` is the check whose numbers stand for it."""
+    """One claim, judged. rules: verdict word -> {sentence, tree, outcome}. scope: what the verdict is limited to."""
 
     paper: str
     claim: str
@@ -67,17 +116,21 @@ class ClaimResult:
     statement: str
     scale: str
     reason: str
-    headline: CheckResult | None = None
-    checks: tuple[CheckResult, ...] = ()
+    headline: CheckResult | None
+    checks: tuple[CheckResult, ...]
+    estimates: tuple[EstimateResult, ...] = ()
+    rules: Mapping[str, Any] = field(default_factory=dict)
+    scope: str = ""
+    provisional: str | None = None
     tag: str | None = None
     source: str | None = None
     paper_value: str | None = None
     figure: str | None = None
     note: str | None = None
-    experiments: tuple[str, ...] = field(default_factory=tuple)
+    experiments: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
+        """Plain values, ready for JSON: infinities become the words `inf` and `-inf`."""
         return _plain(asdict(self))
 
 
@@ -87,7 +140,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
+        return None if math.isnan(value) else str(value)
     return value
 
 
@@ -97,36 +150,27 @@ def rounded(value: float | None) -> float | None:
 
 
 def verdicts_frame(results: Iterable[ClaimResult]) -> pd.DataFrame:
-    """A row a claim, columns VERDICT_COLUMNS; the numbers are those of the headline check."""
+    """A row a claim, columns VERDICT_COLUMNS; the numbers are those of the headline's worst instance."""
     rows = []
     for result in results:
-        head = result.headline
-        rows.append({
-            "paper": result.paper, "claim": result.claim, "origin": result.origin, "verdict": result.verdict,
-            "statement": result.statement, "scale": result.scale,
-            "estimate": rounded(head.estimate) if head else None, "ci_low": rounded(head.ci_low) if head else None,
-            "ci_high": rounded(head.ci_high) if head else None, "threshold": head.threshold if head else "",
-            "n_seeds": head.n if head else 0, "paper_value": result.paper_value,
-            "experiment": head.experiment if head else ", ".join(result.experiments), "figure": result.figure,
-            "reason": result.reason,
-        })  # fmt: skip
+        head = asdict(result.headline) if result.headline else {}
+        own = {c: getattr(result, c) for c in VERDICT_COLUMNS if hasattr(result, c)}
+        taken = {
+            c: head.get(c) for c in ("quantity", *NUMBERS[:4], "criterion", "used", "planned", "unit", "experiment")
+        }
+        rows.append({**taken, **own, "experiment": taken["experiment"] or ", ".join(result.experiments)})
     return _frame(rows, VERDICT_COLUMNS)
 
 
 def checks_frame(results: Iterable[ClaimResult]) -> pd.DataFrame:
     """A row a check instance, columns CHECK_COLUMNS."""
-    rows = []
-    for result in results:
-        for check in result.checks:
-            row = {column: getattr(check, column) for column in CHECK_COLUMNS if hasattr(check, column)}
-            numbers = {c: rounded(row[c]) for c in ("estimate", "ci_low", "ci_high", "p_value", "p_adjusted")}
-            rows.append({"paper": result.paper, "claim": result.claim, **row, **numbers})
+    rows = [{"paper": r.paper, "claim": r.claim, **asdict(check)} for r in results for check in r.checks]
     return _frame(rows, CHECK_COLUMNS)
 
 
 def _frame(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows, columns=list(columns))
-    for column in ("estimate", "ci_low", "ci_high", "p_value", "p_adjusted"):
+    frame = pd.DataFrame([{c: row.get(c) for c in columns} for row in rows], columns=list(columns))
+    for column in NUMBERS:
         if column in frame:
-            frame[column] = pd.to_numeric(frame[column]).astype("float64")
+            frame[column] = pd.to_numeric(frame[column].map(rounded)).astype("float64")
     return frame

@@ -9,7 +9,6 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from descent.claims.kinds import CONDITIONS, KINDS
 from descent.config import model
 from descent.config.plan import room_of
 from descent.config.read import read_paper, registered
@@ -32,9 +31,16 @@ def pages(root: Path) -> dict[Path, str]:
     """Every generated page: path below `root` -> text."""
     from pydantic import TypeAdapter
 
-    made = {"config.md": config_page(), "settings.md": settings_page(root), "estimators.md": estimators_page()}
+    made = {
+        "config.md": config_page(),
+        "settings.md": settings_page(root),
+        "estimators.md": estimators_page(),
+        "claims.md": claims_page(root),
+    }
     found = {root / "docs" / name: text for name, text in made.items()}
-    for name, kind in (("config", model.StudyConfig), ("paper", model.PaperConfig)):
+    from descent.claims.read.model import Claim
+
+    for name, kind in (("config", model.StudyConfig), ("paper", model.PaperConfig), ("claim", Claim)):
         schema = json.dumps(TypeAdapter(kind).json_schema(), indent=1)
         found[root / "config" / "schema" / f"{name}.json"] = schema + "\n"
     return found
@@ -88,27 +94,107 @@ def settings_page(root: Path) -> str:
 
 
 def estimators_page() -> str:
-    """The documentation of every estimator and predicate that a claim may name."""
+    """The documentation of every estimator that a claim may name."""
+    from descent.claims.estimate.base import DATA, KINDS
+    from descent.claims.read.estimators import MODELS
+
     lines = [
-        "# Estimators and predicates of a claim",
+        "# Estimators of a claim",
         "",
         "Made from the claims engine by `make docs`; claims.md says how they are used.",
         "",
     ]
-    for name, kind in KINDS.items():
-        lines += [f"## `{name}`", "", _cell(kind.doc), "", "| variety | what it is |", "|---|---|"]
-        lines += [f"| `{{{name}: {variety}}}` | {_cell(doc)} |" for variety, doc in kind.varieties.items()]
-        if kind.options:
-            lines += ["", "| option | default | meaning |", "|---|---|---|"]
-            for option, about in kind.options.items():
-                choices = f" One of {', '.join(about.choices)}." if about.choices else ""
-                lines.append(
-                    f"| `{option}` | {'none' if about.default is None else f'`{about.default}`'} | {_cell(about.doc)}{choices} |"
-                )
-        lines += ["", f"A predicate looks at: {', '.join(kind.gives)} (the first by default).", ""]
-    lines += ["## Words of a predicate", "", "| word | true when |", "|---|---|"]
-    lines += [f"| `{word}` | {_cell(doc)} |" for word, (_, doc) in CONDITIONS.items()]
+    for name, kind in MODELS.items():
+        about = KINDS[name].doc if name in KINDS else " ".join((kind.__doc__ or "").split())
+        lines += [f"## `{name}`", "", _cell(about), ""]
+        if name in KINDS:
+            decides = {"p": "a p-value", "exact": "its value"}.get(KINDS[name].decides, f"its {KINDS[name].decides}")
+            fit = [f"{data} from n = {least}" for data, least in KINDS[name].data.items() if least is not None]
+            lines += [
+                f"Decides by {decides}; the replicate is the {KINDS[name].unit}."
+                + (f" For data that are {', '.join(fit)}." if fit else ""),
+                "",
+            ]
+        rows = [_row(option, field) for option, field in kind.model_fields.items() if option != "kind"]
+        lines += ["| option | values | default | meaning |", "|---|---|---|---|", *rows, ""] if rows else []
+    lines += ["## Kinds of data", "", "| `data:` | what the numbers of the seeds are like |", "|---|---|"]
+    lines += [f"| `{name}` | {_cell(text)} |" for name, text in DATA.items()]
     return "\n".join(lines) + "\n"
+
+
+REFERENCE = "<!-- reference: made by `make docs` -->"
+
+
+def claims_page(root: Path) -> str:
+    """docs/claims.md: its written part as it stands, then every key of the grammar."""
+    from descent.claims.read import checks, model, operands
+    from descent.claims.worlds import WorldRule
+
+    written = (root / "docs" / "claims.md").read_text(encoding="utf-8").split(REFERENCE)[0]
+    shown = (
+        (model.Claim, "A claim"), (model.Estimate, "`estimates.<name>`"), (operands.Operand, "`operands.<name>`"),
+        (operands.Window, "`read: {window, ...}`"), (operands.Crossing, "`read: {first_above, ...}`"),
+        (operands.Fit, "`read: {fit, ...}`"), (operands.Smooth, "`smooth`"), (checks.Check, "`checks.<name>`, `controls.<name>`"),
+        (checks.ByP, "`decide: {p, ...}`"), (checks.Rules, "`rules`"), (checks.All, "`{all: ..}`"), (checks.Any_, "`{any: ..}`"),
+        (checks.AtLeast, "`{at_least: k, of: ..}`"), (checks.Not, "`{not: ..}`"), (WorldRule, "an entry of `world`"),
+    )  # fmt: skip
+    lines = [REFERENCE, "", "## Every key", ""]
+    for kind, title in shown:
+        lines += [
+            f"### {title}",
+            "",
+            _cell(" ".join((kind.__doc__ or "").split())),
+            "",
+            "| key | values | default | meaning |",
+            "|---|---|---|---|",
+        ]
+        lines += [_row(field.alias or name, field) for name, field in kind.model_fields.items()] + [""]
+    return written + "\n".join(lines)
+
+
+def _row(name: str, field: Any) -> str:
+    default = "required" if field.is_required() else "empty" if field.default_factory is not None else (
+        "nothing" if field.default is None else f"`{field.default}`")  # fmt: skip
+    return f"| `{name}` | {_cell(_type(field.annotation))} | {default} | {_cell(field.description or '')} |"
+
+
+def _type(annotation: Any) -> str:
+    """A type as a reader of the YAML sees it."""
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _type(args[0])
+    if origin is typing.Literal:
+        return " or ".join(map(str, args))
+    if origin is list:
+        return f"a list ({_type(args[0])})"
+    if origin is dict:
+        return "a mapping"
+    if args:
+        return " or ".join(dict.fromkeys(_type(arg) for arg in args if arg is not type(None)))
+    names = {str: "text", float: "a number", int: "a whole number", bool: "true or false", typing.Any: "a rule"}
+    known = names.get(annotation) or getattr(annotation, "__name__", str(annotation))
+    return (
+        "a rule" if "Rule" in str(known) or "ForwardRef" in str(known) else "a mapping" if known in _MAPPINGS else known
+    )
+
+
+_MAPPINGS = (
+    "Window",
+    "Crossing",
+    "Fit",
+    "Smooth",
+    "Against",
+    "ByP",
+    "Estimate",
+    "Check",
+    "Comparison",
+    "Alternative",
+    "Rules",
+    "All",
+    "Any_",
+    "AtLeast",
+    "Not",
+)
 
 
 def _values(annotation: Any) -> str:

@@ -173,7 +173,7 @@ class ExperimentConfig:
         "tuning records; bench: measured time, only on request.",
         "train",
     )
-    methods: list[str] = key("The methods and rivals that take part.", factory=list)
+    methods: list[str] = key("The methods and baselines that take part.", factory=list)
     vary: dict[str, Axis] = key(
         "The setting axes, columns of the records: a list of values, or a list a method (methods not named have no such axis).",
         factory=dict,
@@ -242,4 +242,8 @@ class PaperConfig:
     budget: dict[Scale, float] = key("CPU-seconds of a whole run at each scale.", factory=dict)
     experiments: dict[str, ExperimentConfig] = key("The experiments.", factory=dict)
     claims: dict[str, Any] = key("The claims; docs/claims.md says how they are written.", factory=dict)
+    world: list[dict[str, Any]] = key(
+        "What the numbers that the claims read might be, for the dry run (`descent dry-run`); docs/claims.md says how it is written.",
+        factory=list,
+    )
     reported: list[Reported] = key("Numbers that the paper reports.", factory=list)

@@ -11,8 +11,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from descent.claims.model import parse_claims
-from descent.claims.references import reference_faults
+from descent.config.claimed import claim_names
 from descent.config.model import (
     MOST_SEEDS,
     MOST_THREADS,
@@ -22,7 +21,7 @@ from descent.config.model import (
     ScaleConfig,
     StudyConfig,
 )
-from descent.config.names import MEASURED, flat, name_faults, package_faults
+from descent.config.names import flat, name_faults, package_faults
 from descent.config.read import read_paper, registered
 from descent.core import declare, settings
 from descent.core.errors import ConfigError, DataError, listed
@@ -35,7 +34,7 @@ FIRST_SEED = {"verdict": 1000, "dev": 500, "tuning": 200}
 
 @dataclass(frozen=True)
 class Missing:
-    """A cell of the study that is not run, and why. method None: the whole experiment."""
+    """A configuration that is not run, and why. method None: the whole experiment."""
 
     paper: str
     experiment: str
@@ -111,30 +110,19 @@ class _Planner:
             self._experiment(name, self.paper.experiments[name])
 
     def _claims(self) -> None:
-        """Parse the claims, and find the names in them that nothing has, before any record is made."""
+        """Parse the claims, and find the names in them that nothing has, before any record is made.
+
+        On a machine with the training packages alone the claims are not looked at: nothing there reads them.
+        """
+        if importlib.util.find_spec("pydantic") is None:
+            return
+        from descent.claims import parse_claims, reference_faults
+
         try:
             claims = parse_claims(self.paper.claims, where=self.where)
+            self.faults += reference_faults(claims, claim_names(self.paper, self.room), self.where)
         except ConfigError as error:
             self.faults += error.faults
-            return
-        experiments = {}
-        for name, experiment in self.paper.experiments.items():
-            source = self.paper.experiments.get(experiment.select.of) if experiment.select else experiment
-            vary = [source.vary, *(scale.vary for scale in source.scales.values())] if source else []
-            axes = (
-                {
-                    axis: list(dict.fromkeys(v for each in vary for v in flat(each.get(axis, ()))))
-                    for axis in source.vary
-                }
-                if source
-                else {}
-            )
-            experiments[name] = {
-                "methods": source.methods if source else [],
-                "axes": {a: [*v, None] for a, v in axes.items()},
-            }
-        metrics = [*self.room.metrics, *MEASURED]
-        self.faults += reference_faults(claims, experiments, metrics, self.where)
 
     def _experiment(self, name: str, experiment: ExperimentConfig) -> None:
         scale = experiment.scales.get(self.study.scale)

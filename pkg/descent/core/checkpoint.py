@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import pickle
 import time
 from collections.abc import Callable
@@ -33,22 +35,17 @@ class FileCheckpoint:
     """One file a job: {key, parts: {loop name: its last state}}.
 
     key: the job's dependency key. every: seconds between two saves (a finished loop is saved at the next one due).
-    A file that cannot be read, or of another key, counts as absent: the job starts again.
+    A file that is damaged (it begins with the SHA-256 of the rest), or of another key, counts as absent: the job starts
+    again.
     """
 
     def __init__(self, path: Path, key: str, every: float = 30.0):
         self.path, self.key, self.every = path, key, every
         self.saved = time.monotonic()
         self.parts: dict[str, Any] = {}
-        if path.is_file():
-            import torch
-
-            try:
-                content = torch.load(path, weights_only=True, map_location="cpu")
-                if content["key"] == key:
-                    self.parts = content["parts"]
-            except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, pickle.UnpicklingError):
-                self.parts = {}
+        content = _whole(path) if path.is_file() else None
+        if isinstance(content, dict) and content.get("key") == key:
+            self.parts = content["parts"]
 
     def load(self, name: str) -> Any:
         """The last state saved under `name`, or None."""
@@ -63,10 +60,30 @@ class FileCheckpoint:
         if due:
             import torch
 
-            content = {"key": self.key, "parts": self.parts}
-            write_atomically(self.path, lambda temporary: torch.save(content, temporary))
+            content = io.BytesIO()
+            torch.save({"key": self.key, "parts": self.parts}, content)
+            data = content.getvalue()
+            write_atomically(self.path, lambda temporary: temporary.write_bytes(_digest(data) + data))
             self.saved = time.monotonic()
 
     def remove(self) -> None:
         """Forget everything; called when the job's outputs are in place."""
         self.path.unlink(missing_ok=True)
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).hexdigest().encode()
+
+
+def _whole(path: Path) -> Any:
+    """The content of a checkpoint that is as it was written; None for anything else. torch.load checks no sums."""
+    import torch
+
+    try:
+        content = path.read_bytes()
+        head, data = content[:64], content[64:]
+        if _digest(data) != head:
+            return None
+        return torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError):
+        return None

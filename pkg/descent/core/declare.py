@@ -17,17 +17,26 @@ from descent.core.settings import Setting
 
 @dataclass(frozen=True)
 class Metric:
-    """A quantity that a room records. unit: as printed ("" for pure numbers); better: which way is good."""
+    """A quantity that a room records.
+
+    unit: as printed ("" for pure numbers). better: which way is good. log: positive, drawn and averaged on the
+    logarithmic scale. range: what it cannot leave, e.g. (0, 1) of a share. resolution: the step of what is counted or
+    rounded, 0 where it is continuous. final: what a table of final values shows of a seed: its last record, the mean of
+    the last tenth of its records, the mean of all (where steps count replications), or nothing.
+    """
 
     unit: str
     meaning: str
     better: Literal["lower", "higher", "none"] = "none"
-    log: bool = False  # drawn on a logarithmic axis
+    log: bool = False
+    range: tuple[float, float] | None = None
+    resolution: float = 0.0
+    final: Literal["last", "tail", "mean", "none"] = "last"
 
 
 @dataclass(frozen=True)
 class MethodCard:
-    """A method or rival as the reader meets it.
+    """A method, ours or a baseline, as the reader meets it.
 
     role: what it is for in the study. tag: where its form comes from (paper, code, derived, ours).
     settings: the names of the settings that its builder takes, which gets exactly these (`variant.own`).

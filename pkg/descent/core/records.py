@@ -37,7 +37,7 @@ class Records:
         value: Any,
         *,
         step: Any = 0,
-        seeds: Sequence[int] | None = None,
+        seeds: Sequence[int] | np.ndarray | None = None,
         status: Any = None,
     ) -> None:
         """Add one metric of one variant.
@@ -99,7 +99,7 @@ class Records:
             part |= {"metric": [column["metric"]] * size, "value": column["value"], "status": column["status"]}
             parts.append(pd.DataFrame(part))
         names = [*BEFORE, *job.axes, *AFTER]
-        return pd.concat(parts, ignore_index=True)[names] if parts else pd.DataFrame(columns=names)
+        return pd.concat(parts, ignore_index=True)[names] if parts else pd.DataFrame(columns=names)  # pyright: ignore[reportReturnType]
 
 
 def write_records(path: Path, frame: pd.DataFrame) -> None:
@@ -128,11 +128,11 @@ def axis_values(settings: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
     return {name: list(dict.fromkeys(values)) for name, values in settings.items()}
 
 
-def _plain(column: pd.Series) -> list[Any]:
+def _plain(column: Any) -> list[Any]:
     return [None if value is None or value is pd.NA else value for value in column.tolist()]
 
 
-def _axis_type(column: pd.Series) -> pa.DataType:
+def _axis_type(column: Any) -> pa.DataType:
     values = [value for value in column.tolist() if value is not None]
     if all(isinstance(value, bool) for value in values):
         return pa.bool_()

@@ -66,7 +66,7 @@ class Setting:
             return isinstance(value, (int, float)) and not math.isnan(value)
         return isinstance(value, self.kind)
 
-    def _inside(self, value: float) -> bool:
+    def _inside(self, value: Any) -> bool:
         low = self.low is None or (value > self.low if self.open_low else value >= self.low)
         high = self.high is None or (value < self.high if self.open_high else value <= self.high)
         return low and high

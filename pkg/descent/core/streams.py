@@ -1,10 +1,10 @@
 """Random numbers by name: every stream is keyed by what it is for, never by when it is asked for.
 
 A stream's key is (paper, purpose, seed, anything else), hashed with SHA-256, so adding a paper, a method or a seed
-changes no other number, and a seed draws the same numbers whatever its companions in the batch. Noise for long runs
+changes no other number, and a seed draws the same numbers whichever other seeds are in the batch. Noise for long runs
 is drawn in blocks, each block a stream of its own: a resumed run needs no generator state.
 
-Rivals that share a purpose share its numbers (same data, same start, same minibatches), which pairs them.
+Methods that share a purpose share its numbers (same data, same start, same minibatches): common random numbers pair them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Streams:
 
     def torch(self, purpose: str, seed: int, *key: int | str) -> torch.Generator:
         """A torch generator on the CPU, the faster one for float32. How a draw is cut into calls is part of its
-        numbers (torch fills 16 at a time), so draw the same shape whatever the companions."""
+        numbers (torch fills 16 at a time), so draw the same shape whichever other seeds there are."""
         import torch
 
         return torch.Generator().manual_seed(self.entropy(purpose, seed, *key) % 2**63)

@@ -109,7 +109,7 @@ def _movie_snippets(downloads: Path) -> Files:
     release = from_sdist("vaderSentiment", "additional_resources/hutto_ICWSM_2014.tar.gz", downloads)
     file = "movieReviewSnippets_GroundTruth.txt"
     with tarfile.open(fileobj=io.BytesIO(release), mode="r:gz") as archive:
-        # Archives made on a Mac also hold a "._" companion of every file.
+        # Archives made on a Mac also hold a "._" twin of every file.
         (member,) = [m for m in archive.getmembers() if Path(m.name).name == file]
         return {file: archive.extractfile(member).read()}
 

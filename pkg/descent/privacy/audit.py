@@ -75,7 +75,7 @@ def one_run_bound(
     if not (right >= 0).all() or not (right <= guesses).all() or guesses > canaries:
         raise ValueError(f"an audit needs correct <= guesses <= canaries, got {correct}, {guesses}, {canaries}")
     counts, where = np.unique(right.astype(int), return_inverse=True)
-    bound = _largest(lambda eps: one_run_p_value(eps, counts, guesses, canaries, delta) < 1 - level, len(counts))
+    bound = _largest(lambda eps: one_run_p_value(eps, counts, guesses, canaries, delta) < 1 - level, len(counts))  # pyright: ignore[reportArgumentType]
     bound = bound[where].reshape(right.shape)
     return bound if bound.ndim else float(bound)
 

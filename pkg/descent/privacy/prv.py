@@ -19,7 +19,7 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(5)
 
 
 class Bounds(NamedTuple):
-    """epsilon at the asked delta: proven below, best guess, proven above."""
+    """epsilon at the given delta: proven below, best guess, proven above."""
 
     lower: float
     estimate: float

@@ -58,7 +58,7 @@ class ResultFrames:
         return self._cache[experiment]
 
     def select(self, experiment: str, metric: str, method: str | None = None, **axes: Any) -> pd.DataFrame:
-        """The rows of one metric, of one method and of these axis values; empty where that cell was not run."""
+        """The rows of one metric, of one method and of these axis values; empty where that was not run."""
         rows = self.records(experiment)
         keep = rows["metric"] == metric
         for name, value in {"method": method, **axes}.items():
@@ -67,7 +67,7 @@ class ResultFrames:
         return rows[keep]
 
     def why(self, experiment: str, method: str | None = None, **axes: Any) -> str:
-        """The reason why a cell was not run, in the words of the plan."""
+        """The reason why a configuration was not run, in the words of the plan."""
         for cell in self._results.missing():
             if cell.experiment != experiment:
                 continue

@@ -88,7 +88,7 @@ def page(
         headline="A walk through every code path" if smoke else "Which claims held, and which did not",
         lead=(
             f"{plural(claims, 'claim')} of {plural(len(judged), 'paper')} on gradient descent and its relatives, each put "
-            f"to an explicit test and judged on fresh seeds; where a threshold was chosen with prototypes known, its page says so."
+            f"to an explicit test and judged on fresh seeds; where a criterion was chosen after earlier results had been seen, its page says so."
             + (f" {plural(len(papers) - len(judged), 'registered paper')} not run here." if len(judged) < len(papers) else "")
         ),
     )  # fmt: skip
@@ -145,24 +145,20 @@ def verdicts_csv(judged: Any) -> str:
     for paper in judged:
         for claim in paper["claims"]:
             head = claim["headline"] or {}
-            rows.append(
-                {column: claim.get(column) for column in VERDICT_COLUMNS}
-                | {name: _exact(head.get(name)) for name in ("estimate", "ci_low", "ci_high")}
-                | {"threshold": head.get("threshold", ""), "n_seeds": head.get("n", 0)}
-                | {"experiment": head.get("experiment") or ", ".join(claim["experiments"])}
-            )
+            taken = {
+                column: _exact(head.get(column)) for column in VERDICT_COLUMNS if column in head and column not in claim
+            }
+            rows.append({column: claim.get(column) for column in VERDICT_COLUMNS} | taken
+                        | {"experiment": head.get("experiment") or ", ".join(claim["experiments"])})  # fmt: skip
     return _csv(rows, VERDICT_COLUMNS)
 
 
 def checks_csv(judged: Any) -> str:
     """A row a check instance, columns `claims.results.CHECK_COLUMNS`."""
-    rows = []
-    for paper in judged:
-        for claim in paper["claims"]:
-            for check in claim["checks"]:
-                numbers = {n: _exact(check.get(n)) for n in ("estimate", "ci_low", "ci_high", "p_value", "p_adjusted")}
-                rows.append({column: check.get(column) for column in CHECK_COLUMNS}
-                            | {"paper": claim["paper"], "claim": claim["claim"]} | numbers)  # fmt: skip
+    rows = [
+        {column: _exact(check.get(column)) for column in CHECK_COLUMNS} | {"paper": claim["paper"], "claim": claim["claim"]}
+        for paper in judged for claim in paper["claims"] for check in claim["checks"]
+    ]  # fmt: skip
     return _csv(rows, CHECK_COLUMNS)
 
 

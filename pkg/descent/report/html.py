@@ -31,7 +31,7 @@ def environment() -> Environment:
         PROVENANCE=words.PROVENANCE, spark=words.spark, slug=slug,
     )  # fmt: skip
     env.filters.update(
-        number=words.number, interval=words.interval, plural=words.plural, prose=prose, arxiv=arxiv, slug=slug, asked=asked,
+        number=words.number, interval=words.interval, plural=words.plural, prose=prose, arxiv=arxiv, slug=slug, criterion=criterion,
         sentence=words.sentence,
     )  # fmt: skip
     return env
@@ -56,8 +56,8 @@ def prose(text: Any) -> Markup:
     return Markup("<br><br>".join(" ".join(p.split()) for p in re.split(r"\n\s*\n", safe)))
 
 
-def asked(threshold: str) -> Markup:
-    """A predicate in short, with real signs: `>= -0.22` -> `≥ −0.22`."""
+def criterion(threshold: str) -> Markup:
+    """A criterion in short, with real signs: `>= -0.22` -> `≥ −0.22`."""
     text = re.sub(r"(?<![\w.])-(?=[\d.])", "−", threshold).replace("<=", "≤").replace(">=", "≥").replace("+-", "±")
     return escape(re.sub(r"([<>≤≥=]) ", "\\1\N{NO-BREAK SPACE}", text))
 

@@ -13,9 +13,11 @@ from typing import Any
 import pandas as pd
 
 from descent.claims.judge import judge
+from descent.claims.operands.planned import Cell, Planned
+from descent.claims.operands.rows import NOT_AXES
 from descent.claims.results import ClaimResult
-from descent.claims.select import cell
 from descent.config.model import StudyConfig
+from descent.config.required import must_exist
 from descent.core.errors import DataError
 from descent.core.files import digest, sha256, write_json, write_text
 from descent.core.job import RECORDS
@@ -91,19 +93,36 @@ def judge_claims(results: Results) -> list[ClaimResult]:
     """The engine's verdict on every claim, from the records that there are."""
     run = set(results.experiments())
     records = {name: results.records(name) for name in results.config.experiments if name in run}
-    return judge(results.config, records, scale=results.scale, missing=reasons(results))
+    return judge(results.slug, results.config.claims, records, planned(results, records), scale=results.scale)
 
 
-def reasons(results: Results) -> dict[Any, str]:
-    """Why cells have no records, in the form that the claims engine asks for."""
-    found: dict[Any, str] = {}
-    for lost in results.missing():
-        if lost.method is None:
-            found[lost.experiment] = lost.reason
-        else:
-            setting = {axis: value for axis, value in lost.setting.items() if value is not None}
-            found[cell(lost.experiment, method=lost.method, **setting)] = lost.reason
-    return found
+def planned(results: Results, records: Mapping[str, pd.DataFrame]) -> Planned:
+    """What must be in the records and what is not run, as the judge's plain table.
+
+    Stored measurements of time are no jobs of this run: of them must exist what is there.
+    """
+    table = must_exist(results.plan, results.slug, results.room)
+    cells = {name: found for name, found in table.cells.items() if results.config.experiments[name].kind != "bench"}
+    for name, frame in records.items():
+        if name not in cells and len(frame):
+            axes = [c for c in frame.columns if c not in NOT_AXES and c != "method"]
+            groups = frame.groupby(["method", *axes], dropna=False, observed=True, sort=False)
+            cells[name] = [
+                Cell(
+                    str(key[0]),
+                    dict(zip(axes, map(_known, key[1:]), strict=True)),
+                    tuple(sorted({int(s) for s in part["seed"]})),
+                )
+                for key, part in groups
+            ]
+    stored = set(results.experiments())
+    lost = {name: why for name, why in table.lost.items() if name in cells or name not in stored}
+    return Planned(cells, lost, table.metrics)
+
+
+def _known(value: Any) -> Any:
+    value = value.item() if hasattr(value, "item") else value
+    return None if value is None or value != value else value
 
 
 def describe(results: Results, claims: list[ClaimResult]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from descent.core.errors import DataError
 from descent.core.files import write_text
 from descent.report import theme
 from descent.report.figures import FIGURES
+from descent.report.finals import finals, results_csv
 from descent.report.front import matching
 from descent.report.html import image, render
 from descent.report.judged import VERDICTS_FILE, cost_rows, label, read_verdicts
@@ -25,8 +26,6 @@ from descent.report.runs import runs_of
 from descent.report.tables import (
     cells_of,
     cost_by_experiment,
-    finals,
-    results_csv,
     settings_of,
     spans,
     step_costs,
@@ -109,7 +108,7 @@ def _tuning(results: Results) -> list[dict[str, Any]]:
 
 
 def _missing(judged: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What was not run: cells of one experiment with one reason together, methods that lack the same settings too."""
+    """What was not run: configurations of one experiment with one reason together, methods that lack the same settings too."""
     groups: dict[tuple[str, str], dict[str | None, list[dict[str, Any]]]] = {}
     for cell in judged["missing"]:
         methods = groups.setdefault((cell["experiment"], cell["reason"]), {})

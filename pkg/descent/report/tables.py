@@ -1,130 +1,19 @@
-"""The tables of a paper's page: final values with intervals, what was run and with which settings, tuning, cost."""
+"""The tables of a paper's page beside its final values: what was run and with which settings, tuning, cost."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import pandas as pd
-from scipy import stats
-
+from descent.claims.estimate import kinds  # noqa: F401  (fills KINDS)
 from descent.core.job import Variant
-from descent.core.records import STATUSES
 from descent.report.figures import axes_of
+from descent.report.finals import is_missing
 from descent.report.runs import resolved
 from descent.report.words import number, plain
 from descent.results.stored import Results
-
-MOST_COLUMNS = 6
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A metric's final value over seeds: mean and 95 % t interval (of logarithms where `geometric`), NaN when undecided."""
-
-    mean: float = np.nan
-    low: float = np.nan
-    high: float = np.nan
-    n: int = 0
-    bad: Mapping[str, int] = field(default_factory=dict)
-    geometric: bool = False
-
-    @property
-    def not_ok(self) -> str:
-        """`1 of 10 diverged`, or nothing."""
-        return ", ".join(f"{count} of {self.n} {status}" for status, count in self.bad.items())
-
-
-@dataclass(frozen=True)
-class Finals:
-    """Final values of one experiment: rows are (method, setting), columns metrics; `hidden` metrics are in results.csv."""
-
-    experiment: str
-    axes: list[str]
-    metrics: list[str]
-    hidden: list[str]
-    rows: list[tuple[str, dict[str, Any], dict[str, Cell]]]
-    geometric: frozenset[str] = frozenset()
-
-    @property
-    def counts(self) -> str:
-        """`10 seeds`, or `2 to 10 seeds`: how many there are behind each number."""
-        sizes = sorted({cell.n for _, _, cells in self.rows for cell in cells.values()})
-        text = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
-        return f"{text} seed{'' if sizes == [1] else 's'}"
-
-
-def final_values(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the last recorded step of every unit (method, setting, seed) and metric."""
-    keys = ["method", *axes_of(frame), "metric", "seed"]
-    return frame.sort_values("step", kind="stable").drop_duplicates(keys, keep="last").sort_index()
-
-
-def summarise(values: np.ndarray, statuses: Sequence[str], geometric: bool = False) -> Cell:
-    """The Cell of one metric's final values (n,). A value that is not ok leaves the mean undecided, its count shown."""
-    n = len(values)
-    bad = {s: c for s in STATUSES if s != "ok" and (c := Counter(statuses)[s])}
-    if bad or n == 0:
-        return Cell(n=n, bad=bad)
-    x = np.log(values) if geometric else values
-    mean = float(x.mean())
-    half = float(stats.t.ppf(0.975, n - 1) * x.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan
-    ends = (mean, mean - half, mean + half)
-    return Cell(*(np.exp(ends).tolist() if geometric else ends), n=n, geometric=geometric)
-
-
-def finals(results: Results, experiment: str) -> Finals | None:
-    """The table of an experiment's final values, methods in the room's order inside each setting; None without records."""
-    frame = results.records(experiment)
-    if frame.empty:
-        return None
-    frame = final_values(frame)
-    axes = axes_of(frame)
-    cards = results.room.metrics
-    recorded = set(frame["metric"])
-    ordered = sorted((m for m in cards if m in recorded), key=lambda m: cards[m].better == "none")
-    ordered += sorted(recorded - set(cards))
-    positive = frame.groupby("metric")["value"].apply(lambda v: bool((v.dropna() > 0).all()))
-    geometric = {m for m in ordered if m in cards and cards[m].log and positive[m]}
-    rows = []
-    order = {name: i for i, name in enumerate(results.room.methods)}
-    settings = list(dict.fromkeys(map(tuple, frame[axes].astype(object).where(frame[axes].notna(), None).to_numpy())))
-    groups = frame.astype({axis: object for axis in axes}).where(frame.notna(), None).groupby(
-        ["method", *axes], dropna=False, sort=False
-    )  # fmt: skip
-    for key, part in groups:
-        method, *setting = key
-        cells = {
-            metric: summarise(p["value"].to_numpy(float), p["status"].tolist(), metric in geometric)
-            for metric, p in part.groupby("metric", sort=False)
-        }
-        setting = tuple(None if _is_missing(v) else _plain(v) for v in setting)
-        rows.append((method, dict(zip(axes, setting, strict=True)), cells))
-    place = {tuple(_plain(v) for v in s): i for i, s in enumerate(settings)}
-    rows.sort(key=lambda row: (place.get(tuple(row[1].values()), len(place)), order.get(row[0], len(order))))
-    return Finals(experiment, axes, ordered[:MOST_COLUMNS], ordered[MOST_COLUMNS:], rows, frozenset(geometric))
-
-
-def results_csv(tables: Iterable[Finals]) -> str:
-    """All final values as CSV: experiment, method, setting, metric, n, n_ok, mean, ci_low, ci_high, kind of mean."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["experiment", "method", "setting", "metric", "n", "n_ok", "mean", "ci_low", "ci_high", "mean_of"])
-    for table in tables:
-        for method, setting, cells in table.rows:
-            named = "; ".join(f"{axis}={value}" for axis, value in setting.items() if value is not None)
-            for metric in (*table.metrics, *table.hidden):
-                if cell := cells.get(metric):
-                    numbers = ["" if np.isnan(v) else f"{v:.10g}" for v in (cell.mean, cell.low, cell.high)]
-                    writer.writerow([table.experiment, method, named, metric, cell.n, cell.n - sum(cell.bad.values()),
-                                     *numbers, "logarithms" if cell.geometric else "values"])  # fmt: skip
-    return out.getvalue()
 
 
 @dataclass(frozen=True)
@@ -204,15 +93,7 @@ def step_costs(results: Results) -> list[dict[str, Any]]:
         frame = results.records(name)
         axes = axes_of(frame)
         for key, part in frame.groupby(["method", *axes, "metric"], sort=False, dropna=False):
-            setting = ", ".join(f"{a}={v}" for a, v in zip(axes, key[1:-1], strict=True) if not _is_missing(v))
+            setting = ", ".join(f"{a}={v}" for a, v in zip(axes, key[1:-1], strict=True) if not is_missing(v))
             rows.append({"experiment": name, "method": key[0], "setting": setting, "metric": key[-1],
                          "median": plain(part["value"].median()), "n": len(part)})  # fmt: skip
     return rows
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and np.isnan(value))
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value

@@ -23,20 +23,24 @@ class Word:
 VERDICTS: dict[str, Word] = {
     "reproduced": Word(
         "reproduced", "#0B5D57",
-        "Every check that the claim's rule asks for holds on fresh seeds, its interval on the claimed side of the threshold.",
+        "The claim's rule is true: the checks that it asks for are decided for the claim, by an interval that lies wholly on the "
+        "claimed side of its criterion or by a corrected p-value.",
     ),
     "partly": Word(
         "partly", "#7A5C00",
-        "A part of the claim holds (a weaker form, fewer settings, or a side condition fails), or a cell of it was not run.",
+        "A part of the claim is decided for it (a weaker form, fewer settings), or a configuration of it was not run.",
     ),
     "not reproduced": Word(
         "not reproduced", "#8E1B4D",
-        "A check was decided against the claim: its interval lies on the other side. A result like any other, not a fault.",
+        "A check was decided against the claim. A result like any other, not a fault.",
     ),
     "inconclusive": Word(
         "inconclusive", "#4A5568",
-        "The data decide neither way: an interval straddles its threshold, fewer than five seeds, a run that diverged, or a "
-        "control that failed (it is named).",
+        "The data decide neither way: an interval reaches across its criterion, seeds are missing or fewer than five, or a control "
+        "does not hold (it is named).",
+    ),
+    "verified": Word(
+        "verified", "#35507A", "It cannot come out otherwise by construction, and our implementation has it: a check of the code.",
     ),
     "not run": Word("not run", "#5f6878", "Nothing of the claim was run at this scale; the reason stands beside it."),
     "reported": Word("reported", "#35507A", "A number worth knowing that has no verdict, by design."),
@@ -44,10 +48,10 @@ VERDICTS: dict[str, Word] = {
 }  # fmt: skip
 
 STATES: dict[str, Word] = {
-    "holds": Word("holds", VERDICTS["reproduced"].colour, "The predicate is true of the whole interval."),
-    "fails": Word("fails", VERDICTS["not reproduced"].colour, "The predicate is false of the whole interval: decided against."),
-    "undecided": Word("undecided", VERDICTS["inconclusive"].colour, "Neither: the interval straddles, or the data cannot say."),
-    "missing": Word("not run", VERDICTS["not run"].colour, "The records that it reads were not run at this scale."),
+    "supports": Word("for the claim", VERDICTS["reproduced"].colour, "Decided, and it speaks for the claim."),
+    "opposes": Word("against it", VERDICTS["not reproduced"].colour, "Decided, and it speaks against the claim."),
+    "open": Word("open", VERDICTS["inconclusive"].colour, "Not decided: the interval reaches across, or the data cannot say."),
+    "not run": Word("not run", VERDICTS["not run"].colour, "The records that it reads were not run at this scale."),
     "untested": Word("not tested here", VERDICTS["not run"].colour, "The check belongs to another scale."),
     "reported": Word("reported", VERDICTS["reported"].colour, "Only reported; no verdict depends on it."),
     "smoke": Word("smoke", VERDICTS["smoke"].colour, "Computed to walk the code; decides nothing."),
@@ -62,6 +66,7 @@ TAGS = {
     "quote": "the paper's own words",
     "paraphrase": "the paper's statement in our words",
     "derived": "follows from what the paper states",
+    "code": "read in official code; the paper does not say it in words",
 }
 PROVENANCE = {
     "paper": "the paper's text",
@@ -69,7 +74,7 @@ PROVENANCE = {
     "code": "read from the authors' code",
     "review": "from the public reviews",
     "derived": "our mathematics or standard knowledge",
-    "proto": "from our own prototype, on other seeds",
+    "proto": "from an earlier run of our own, on other seeds",
     "ours": "our addition",
 }
 

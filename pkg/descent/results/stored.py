@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,8 @@ import pandas as pd
 from descent.config.model import PaperConfig
 from descent.config.plan import Missing, Plan, room_of
 from descent.core.declare import Room
-from descent.core.files import read_npz
-from descent.core.job import ARRAYS, CHOSEN, RECORDS, SIDECAR, Job
-from descent.core.records import read_records
+from descent.core.job import RECORDS, Job
+from descent.core.outputs import arrays_of, chosen_of, records_of, sidecar_of
 
 
 class Results:
@@ -51,27 +49,22 @@ class Results:
 
     def records(self, experiment: str) -> pd.DataFrame:
         """All records of an experiment, in the order of the plan; empty (with the usual columns) when none was run."""
-        return read_records([folder / RECORDS for folder in self._folders(experiment)])
+        return records_of(self._folders(experiment))
 
     def arrays(self, experiment: str) -> dict[str, np.ndarray]:
         """The named arrays of all jobs of an experiment."""
-        found: dict[str, np.ndarray] = {}
-        for folder in self._folders(experiment):
-            found |= read_npz(folder / ARRAYS)
-        return found
+        return arrays_of(self._folders(experiment))
 
     def chosen(self, experiment: str) -> list[dict[str, Any]]:
         """What a `select` experiment chose, with its seeds and its grid."""
-        return [
-            c for folder in self._folders(experiment) for c in json.loads((folder / CHOSEN).read_text(encoding="utf-8"))
-        ]
+        return chosen_of(self._folders(experiment))
 
     def sidecars(self, experiment: str) -> list[dict[str, Any]]:
         """The sidecars of an experiment's jobs."""
-        return [json.loads((folder / SIDECAR).read_text(encoding="utf-8")) for folder in self._folders(experiment)]
+        return [sidecar_of(folder) for folder in self._folders(experiment)]
 
     def missing(self) -> list[Missing]:
-        """The cells that were not run, with the reason; measured time counts as run where it is stored."""
+        """The configurations that were not run, with the reason; measured time counts as run where it is stored."""
         stored = self._stored()
         return [m for m in self.plan.missing if m.paper == self.slug and m.experiment not in stored]
 

@@ -1,4 +1,4 @@
-"""`bench` jobs: what a step costs, rivals interleaved, process CPU time, one thread.
+"""`bench` jobs: what a step costs, methods interleaved, process CPU time, one thread.
 
 Measured time is kept apart from records: it differs from run to run and from machine to machine, so it is measured
 on request, labelled with the machine, and no byte comparison looks at it.
@@ -19,13 +19,13 @@ WARM_UP = 3
 
 
 def measure(steps: Mapping[Variant | int, Callable[[], object]], job: Job) -> Records:
-    """Time one call of each rival in turn, `repeats` times (a parameter of the job's variants, default 30).
+    """Time one call of each method in turn, `repeats` times (a parameter of the job's variants, default 30).
 
     steps: index of the variant -> a callable that does one step. Records `step_cpu_seconds` and `step_wall_seconds`
     with the repeat as `step`; the seed column counts 0.
     """
     variants = list(job.variants)
-    repeats = int(variants[0].params.get("repeats", 30))
+    repeats = int(variants[0].params.get("repeats", 30))  # pyright: ignore[reportArgumentType] (its Setting says int)
     cpu = {key: np.zeros(repeats) for key in steps}
     wall = {key: np.zeros(repeats) for key in steps}
     for call in steps.values():

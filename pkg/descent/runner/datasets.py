@@ -18,7 +18,7 @@ class Datasets(Mapping):
         self.hashes, self.stand_ins, self._loaded = hashes, stand_ins, {}
 
     def __getitem__(self, name: str) -> Any:
-        from descent.data import load
+        from descent.data.loaders import load
 
         if name not in self.hashes:
             raise ConfigError(f"the job reads the dataset {name} but its `datasets` do not declare it")

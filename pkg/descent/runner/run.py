@@ -8,22 +8,21 @@ machine; the sidecar is not. Nothing appears in the folder before the job has su
 from __future__ import annotations
 
 import importlib
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from descent.core.checkpoint import Checkpoint, FileCheckpoint, NoCheckpoint
 from descent.core.context import Context, Need
 from descent.core.errors import DataError
-from descent.core.files import digest, read_npz, sha256, write_json, write_npz
+from descent.core.files import digest, sha256, write_json, write_npz
 from descent.core.job import ARRAYS, CHOSEN, RECORDS, SIDECAR, Job, Variant
-from descent.core.records import Records, read_records, write_records
+from descent.core.outputs import arrays_of, chosen_of, hashes, records_of
+from descent.core.records import Records, write_records
 from descent.core.streams import Streams
 from descent.runner.current import dependency_key
 from descent.runner.datasets import Datasets
@@ -111,22 +110,20 @@ def execute(
         else:
             records = perform(job, device=choice.device, needs=needs, checkpoint=checkpoint, say=say)
         write_npz(folder / ARRAYS, records.arrays)
-        write_json(folder / SIDECAR, sidecar(resolved(job, needs), key, source, needed, choice, began))
-    write_records(folder / RECORDS, records.frame(job))  # last: its presence says that the job is done
+        ready = folder / f".{RECORDS}"
+        write_records(ready, records.frame(job))
+        written = hashes(folder) | {RECORDS: sha256(ready)}
+        write_json(folder / SIDECAR, sidecar(resolved(job, needs), key, source, needed, written, choice, began))
+    ready.replace(folder / RECORDS)  # last: its presence says that the job is done
     checkpoint.remove()
     return folder
 
 
 def read_need(results: Path, ids: tuple[str, ...]) -> Need:
     """The outputs of the jobs `ids`, joined: records below each other, arrays by name, choices in order."""
-    arrays: dict[str, np.ndarray] = {}
-    chosen: list[Mapping[str, Any]] = []
-    for id in ids:
-        _present(results, id)
-        arrays |= read_npz(results / id / ARRAYS)
-        if (results / id / CHOSEN).is_file():
-            chosen += json.loads((results / id / CHOSEN).read_text(encoding="utf-8"))
-    return Need(read_records([results / id / RECORDS for id in ids]), arrays, tuple(chosen))
+    folders = [_present(results, id).parent for id in ids]
+    choosing = [folder for folder in folders if (folder / CHOSEN).is_file()]
+    return Need(records_of(folders), arrays_of(folders), tuple(chosen_of(choosing)))
 
 
 def _present(results: Path, id: str) -> Path:

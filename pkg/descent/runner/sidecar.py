@@ -18,11 +18,17 @@ from descent.core.job import Job
 
 
 def sidecar(
-    job: Job, key: str, source: str, needed: Mapping[str, str], choice: Any, began: tuple[float, float]
+    job: Job,
+    key: str,
+    source: str,
+    needed: Mapping[str, str],
+    written: Mapping[str, str],
+    choice: Any,
+    began: tuple[float, float],
 ) -> dict[str, Any]:
     """What is worth knowing of a run and may differ from run to run.
 
-    job: with its tuned settings filled in. key: what tells whether the result is current (`runner.current`).
+    job: with its tuned settings filled in. written: output -> SHA-256, by which readers know it is whole. key: what tells whether the result is current (`runner.current`).
     """
     cuda = torch.device(choice.device).type == "cuda"
     return {
@@ -30,6 +36,7 @@ def sidecar(
         "key": key,
         "source_hash": source,
         "needs_sha256": dict(needed),
+        "sha256": dict(written),
         "device": torch.cuda.get_device_name() if cuda else "cpu",
         "device_note": choice.note,
         "threads": job.threads,

@@ -1,5 +1,7 @@
 """`select` jobs: tuning. The best value of a grid, by the mean of a metric over the tuning seeds."""
 
+# pandas ships no types of what a column or a row holds, so these rules see a fault in every selection.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportReturnType=false
 from __future__ import annotations
 
 from typing import Any

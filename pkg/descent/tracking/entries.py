@@ -171,7 +171,7 @@ def rows_of(results: Results, run: Run) -> pd.DataFrame:
     keep = frame["method"] == run.method
     for axis, value in run.setting.items():
         keep &= frame[axis] == value
-    return frame[keep].reset_index(drop=True)
+    return frame[keep].reset_index(drop=True)  # pyright: ignore[reportReturnType]
 
 
 def figures_of(folder: Path, experiment: str | None = None) -> list[Path]:

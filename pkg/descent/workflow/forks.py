@@ -44,7 +44,7 @@ def call(target: str, **arguments: Any) -> None:
         answer = connection.recv(16)  # nothing when the job's process was killed
     if answer != b"0":
         if not answer:
-            sys.__stderr__.write(f"the process of {target} was killed; was there memory enough?\n")
+            (sys.__stderr__ or sys.stderr).write(f"the process of {target} was killed; was there memory enough?\n")
         sys.exit(int(answer or 1))
 
 

@@ -39,7 +39,7 @@ def unlock(root: Path) -> int:
 def ui(root: Path) -> int:
     """Serve the MLflow UI on the store that the study logs to, on PORT (default: the first free one from 5000 on)."""
     from descent.config.read import read_study
-    from descent.tracking.store import SERVERS, database, opened, shown, store
+    from descent.tracking.stores import SERVERS, database, opened, shown, store
 
     uri = store(root, read_study(root))
     if uri.partition(":")[0] in SERVERS:

