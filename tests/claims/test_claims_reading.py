@@ -54,8 +54,13 @@ def test_a_level_never_reached_is_censored_and_a_value_there_undefined():
 
 
 def test_the_value_of_one_metric_where_another_crosses():
-    assert number([0, 5, 25, 125, 625], {"first_below": 1, "watch": "v", "give": "value"}, v=series(VALUES)) == (125, OK)
-    assert number([0, 5], {"first_below": 1, "watch": "v", "give": "value"}, steps=[0, 10], v=series(VALUES))[1] == MISSING
+    assert number([0, 5, 25, 125, 625], {"first_below": 1, "watch": "v", "give": "value"}, v=series(VALUES)) == (
+        125,
+        OK,
+    )
+    assert (
+        number([0, 5], {"first_below": 1, "watch": "v", "give": "value"}, steps=[0, 10], v=series(VALUES))[1] == MISSING
+    )
     assert number(VALUES, {"first_below": 1, "watch": "v"})[1] == MISSING
 
 
@@ -85,7 +90,13 @@ def test_fits_are_polyfit(fit):
     tx = np.log(k[keep]) if fit == "loglog" else k[keep]
     ty = y[keep] if fit == "linear" else np.log(y[keep])
     slope, intercept = np.polyfit(tx, ty, 1)
-    given = {"slope": slope, "intercept": intercept, "r2": np.corrcoef(tx, ty)[0, 1] ** 2, "points": keep.sum(), "factor": np.exp(slope)}
+    given = {
+        "slope": slope,
+        "intercept": intercept,
+        "r2": np.corrcoef(tx, ty)[0, 1] ** 2,
+        "points": keep.sum(),
+        "factor": np.exp(slope),
+    }
     for give, expected in given.items():
         assert number(y, {"fit": fit, "give": give}, steps=k) == (pytest.approx(expected), OK)
 
@@ -117,7 +128,9 @@ def test_smoothing_is_trailing_and_shorter_at_the_start():
 
 def table(frames, replicate=False, plan=None, **more):
     records = together(*frames)
-    return RecordsSource(records, plan or planned(records)).table(Operand.model_validate(operand(**more)), {}, replicate)
+    return RecordsSource(records, plan or planned(records)).table(
+        Operand.model_validate(operand(**more)), {}, replicate
+    )
 
 
 def test_every_planned_seed_has_a_column_and_settings_are_the_last_axis():
@@ -156,4 +169,7 @@ def test_pairs_of_seeds_leave_out_a_seed_with_all_its_pairs():
     result = verdict_of(claim({"d": one}, {"near": {"estimate": "d", "below": 9}}), frame, plan=plan)
     assert result.headline.estimate == pytest.approx(np.mean([v for _, _, v in pairs])) and result.headline.used == 6
     short = frame[frame["step"] != 1005]
-    assert verdict_of(claim({"d": one}, {"near": {"estimate": "d", "below": 9}}), short, plan=plan).verdict == "inconclusive"
+    assert (
+        verdict_of(claim({"d": one}, {"near": {"estimate": "d", "below": 9}}), short, plan=plan).verdict
+        == "inconclusive"
+    )
