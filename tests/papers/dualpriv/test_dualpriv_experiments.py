@@ -1,4 +1,4 @@
-"""The room's jobs at smoke: records, privacy ledger, resume, companions, and nothing private kept."""
+"""The room's jobs at smoke: records, privacy ledger, resume, independence of seeds, and nothing private kept."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -140,7 +140,7 @@ def test_killed_and_resumed_gives_the_same_bytes(plan, data, needs, tmp_path):
     assert all(np.array_equal(whole.arrays[n], resumed.arrays[n]) for n in whole.arrays)
 
 
-def test_a_seed_does_not_notice_its_companions(plan, data, needs):
+def test_a_seed_does_not_notice_the_others_of_its_batch(plan, data, needs):
     for block in ("dual", "dpzo"):
         [job] = [j for j in plan.of("dualpriv", "accuracy") if j.block == block]
         [variant] = job.variants

@@ -188,7 +188,7 @@ def test_adam_equals_torch_adam_fed_with_the_noisy_gradient():
     assert_close(state.theta, theta.detach(), atol=1e-7, rtol=1e-6)
 
 
-def test_a_seed_does_not_notice_its_companions():
+def test_a_seed_does_not_notice_the_others_of_its_batch():
     problem = make_problem()
     method = dpsgd(problem, ledger(), step_size=1.0, keep=0.8)
     together = run(problem, method, seeds=(500, 501, 502)).theta

@@ -1,4 +1,4 @@
-"""footprint.py: the counted steps do what the methods do, and the counts are those of the prototype."""
+"""footprint.py: the counted steps do what the methods do, and the counts are those of an independent implementation."""
 
 import math
 
@@ -113,8 +113,8 @@ def paper_size():
     )
 
 
-def test_the_papers_size_gives_the_prototypes_ratios(paper_size):
-    """.853, 1.121, 1.125 of the prototype: other temporaries, same tensors."""
+def test_the_papers_size_gives_an_independent_implementations_ratios(paper_size):
+    """.853, 1.121, 1.125: it had other temporaries, the same tensors."""
     sgd, dual, zo, zo_m1 = paper_size
     assert dual / sgd == pytest.approx(0.853, abs=0.015)
     assert dual / zo == pytest.approx(1.121, abs=0.02)

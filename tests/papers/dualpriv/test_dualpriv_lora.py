@@ -104,7 +104,7 @@ def test_a_is_uniform_within_its_bound_and_b_is_zero():
         assert (b == 0).all()
 
 
-def test_a_seed_does_not_notice_its_companions():
+def test_a_seed_does_not_notice_the_others_of_its_batch():
     problem = make_problem(dtype=torch.float32)
     alone = initial(problem.layout, [STREAMS.torch("adapter", 501)])
     assert torch.equal(initial(problem.layout, [STREAMS.torch("adapter", s) for s in (500, 501)])[1:], alone)

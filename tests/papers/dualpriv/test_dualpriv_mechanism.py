@@ -24,10 +24,10 @@ def bounds(method, noise):
 
 @pytest.mark.parametrize(
     ("method", "noise", "mean"),
-    # Means of the study's prototype over 30 seeds; a seed's bound has a deviation of about 0.3.
+    # Means of an independent implementation over 30 seeds; a seed's bound has a deviation of about 0.3.
     [("dpsgd", 1.0, 1.64), ("dual", 1.0, 1.44), ("dpsgd", 0.6, 2.78), ("dual", 0.6, 2.64)],
 )
-def test_gradient_canaries_give_the_prototypes_bounds_and_stay_below_epsilon(method, noise, mean):
+def test_gradient_canaries_give_an_independent_implementations_bounds_and_stay_below_epsilon(method, noise, mean):
     found = bounds(method, noise)
     assert found.mean() == pytest.approx(mean, abs=4 * 0.3 / math.sqrt(len(SEEDS)))
     assert found.max() < gaussian_epsilon(noise, 1e-5)

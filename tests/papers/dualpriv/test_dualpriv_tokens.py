@@ -55,7 +55,7 @@ def test_keeping_every_patch_changes_nothing():
     assert torch.equal(prune(hidden, score, 9, 0), hidden)
 
 
-def test_a_record_does_not_notice_its_companions():
+def test_a_record_does_not_notice_the_others_of_its_batch():
     hidden, score = torch.randn(6, 13, 4), torch.rand(6, 12)
     alone = torch.cat([prune(hidden[i : i + 1], score[i : i + 1], 3, 2) for i in range(6)])
     assert_close(prune(hidden, score, 3, 2), alone)

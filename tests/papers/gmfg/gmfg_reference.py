@@ -1,4 +1,5 @@
-"""The slow twin: one seed, one graphon, plain loops over time and players in NumPy, written from the specification."""
+"""The slow twin: one seed, one graphon, plain loops over time and players in NumPy, written from the equations of
+docs/papers/gmfg.md."""
 
 from __future__ import annotations
 

@@ -115,8 +115,8 @@ def test_methods_reach_the_equilibrium(name, updates):
     assert slope_norm(game, state.K - best.K).max() < 1e-5
 
 
-def test_the_prototype_s_errors_of_the_default_game():
-    """Zero start, constant and threshold, after 1, 2, 4, 7 and 13 updates (measured by an independent prototype)."""
+def test_an_independent_implementation_s_errors_of_the_default_game():
+    """Zero start, constant and threshold, after 1, 2, 4, 7 and 13 updates (measured by an independent implementation)."""
     want = {"constant": (9.9e-2, 3.1e-2, 3.0e-3, 9.1e-5, 8.5e-8), "threshold": (1.8e-1, 7.3e-2, 1.1e-2, 7.2e-4, 2.8e-6)}
     slopes = (2.1e-2, 5.5e-4, 3.7e-7, 6.5e-12)
     game, players, best = small(tuple(want), players=50, intervals=100)
@@ -124,7 +124,7 @@ def test_the_prototype_s_errors_of_the_default_game():
     errors, K_errors = [], []
     for _ in range(13):
         state = step(state)
-        errors.append(players_norm(game, state.Z - best.Z)[0])  # absolute, as the prototype's
+        errors.append(players_norm(game, state.Z - best.Z)[0])  # absolute, as the numbers above
         K_errors.append(slope_norm(game, state.K - best.K).item())
     for i, name in enumerate(want):
         assert [errors[t - 1][i].item() for t in (1, 2, 4, 7, 13)] == pytest.approx(want[name], rel=0.05)
@@ -229,7 +229,7 @@ def test_naive_refuses_several_graphons():
         naive(game, players)
 
 
-def test_a_row_does_not_notice_its_companions():
+def test_a_row_does_not_notice_the_others_of_its_batch():
     streams, params = Streams("gmfg"), {"intervals": 15, "players": 6}
 
     def end(seeds, graphons):

@@ -109,7 +109,7 @@ def test_chunks_change_only_the_rounding():
     torch.testing.assert_close(one, two, atol=1e-12, rtol=1e-10)
 
 
-def test_a_seed_and_a_noise_level_do_not_notice_their_companions():
+def test_a_seed_and_a_noise_level_do_not_notice_the_others_of_their_batch():
     w, _, _, K, G = scene()
     alone, _, _, K1, G1 = scene(noise=(1.0,), seeds=SEEDS[:1])
     step, same = (

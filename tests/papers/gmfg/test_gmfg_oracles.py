@@ -1,4 +1,4 @@
-"""The numbers and invariants that the specification gives for the discretised game, one named test each."""
+"""The numbers and invariants of the discretised game (docs/papers/gmfg.md), one named test each."""
 
 import math
 

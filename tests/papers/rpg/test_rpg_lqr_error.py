@@ -75,7 +75,7 @@ def test_all_estimators_agree_for_one_batch_and_share_their_trajectories():
     np.testing.assert_allclose(errors["bh"], errors["rpg"], rtol=1e-12)
 
 
-def test_windows_seeds_and_drifts_are_no_companions():
+def test_windows_seeds_and_drifts_do_not_notice_each_other():
     """The newest policies' trajectories are the same whatever the longest window, the other seeds and the other drifts."""
     whole = table()
     alone = table(methods=("mis",), windows=(2,), drifts=(0.03,), seeds=(501,))

@@ -3,6 +3,7 @@
 The methods: `prune` (mechanism 1: visual tokens), `dpsgd` (DP-SGD and DP-Adam; with `keep` below 1 mechanism 2:
 blocks of the update), `dpzero` (the zeroth-order baseline). What they train: LoRA adapters (`layout`, `initial`) of
 the frozen decoder of a small LLaVA (`Sizes`, `initial_parameters`) on synthetic visual questions (`draw_scenes`).
+Sources and derivations: docs/papers/dualpriv.md.
 """
 
 from descent.core.public import exports

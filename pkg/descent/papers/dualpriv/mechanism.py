@@ -41,7 +41,7 @@ class Canaries(NamedTuple):
 
 
 def canaries(streams: Streams, seed: int, count: int, size: int) -> Canaries:
-    """`count` uniform directions in R^size. Rivals and noise levels share them."""
+    """`count` uniform directions in R^size. Methods and noise levels share them."""
     directions = torch.randn(count, size, generator=streams.torch("gradient canaries", seed))
     included = streams.numpy("canary coins", seed).random(count) < 0.5
     return Canaries(torch.nn.functional.normalize(directions, dim=-1), included)

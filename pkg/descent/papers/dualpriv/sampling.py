@@ -1,7 +1,7 @@
 """Poisson batches: every record enters independently with probability q, so a batch's size is random and may be 0.
 
 Batches of several seeds are padded to one width; a padded place has weight 0. Each seed draws from its own stream, so
-its batches do not depend on its companions, and never from the stream of its noise.
+its batches do not depend on the others of its batch of seeds, and never from the stream of its noise.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Policy optimisation for linear-quadratic graphon mean field games (Plank and Zhang, arXiv 2506.05894).
 
 The game: `Game` (scalar or matrix-valued states), `Players` (a graphon, or several, on its grid), `nash` and
-`best_response` (exact oracles), `outer_rate`. The method: `pg`, the paper's bilevel policy gradient; its rivals
+`best_response` (exact oracles), `outer_rate`. The method: `pg`, the paper's bilevel policy gradient; its baselines
 `vanilla`, `unscaled`, `single`, `picard`, `damped` and `naive`; `sampled`, its model-free version.
+Sources and derivations: docs/papers/gmfg.md.
 """
 
 from descent.core.public import exports

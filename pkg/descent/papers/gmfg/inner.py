@@ -97,7 +97,7 @@ def _intercepts(variant: Variant, context: Context, records: Records) -> None:
 
 
 def _stops(variants: Sequence[Variant]) -> bool:
-    """Whether the loop may end once all have arrived: only where no curve is kept (it must not know its companions)."""
+    """Whether the loop may end once all have arrived: only where no curve is kept (it must not know the others of its batch)."""
     return variants[0].params["points"] == 0
 
 

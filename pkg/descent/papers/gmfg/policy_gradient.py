@@ -1,9 +1,10 @@
 """PG-GMFG: policy gradients for the best response to a frozen population, in turn with population updates.
 
 Plank and Zhang, arXiv 2506.05894: (a) steps of the shared slope along its geometry-aware gradient, (b) steps of every
-player's intercept, Z frozen, (c) the population that the new policies make. Counts and step sizes are our choice.
+player's intercept, Z frozen, (c) the population that the new policies make. Counts and step sizes are our choice
+(docs/papers/gmfg.md).
 
-Rivals that differ in one thing: `vanilla` (slope gradient without the covariance's inverse), `unscaled` (Euclidean
+Baselines that differ in one thing: `vanilla` (slope gradient without the covariance's inverse), `unscaled` (Euclidean
 gradients, the functional ones times dt), `single` (a population update after every gradient step).
 """
 
