@@ -101,7 +101,7 @@ def front(root: Path, scale: str) -> int:
     print(write_overview(folder, papers, judged))
     left_out = [slug for slug in papers if slug not in judged]
     print(
-        f"{len(judged)} papers" + (f"; without a folder, shown as not run: {', '.join(left_out)}" if left_out else "")
+        f"papers: {len(judged)}" + (f"; without a folder, shown as not run: {', '.join(left_out)}" if left_out else "")
     )
     return 0
 

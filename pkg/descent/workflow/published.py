@@ -11,11 +11,22 @@ import subprocess
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 COST = "cost"  # below the results of a scale: what its jobs took on this machine
 DECIDING = ("torch", "numpy", "pandas", "pyarrow")  # the packages whose versions decide a run's bytes
 CLOSE = 1e-6  # relative: estimates that differ by less are the same number
+
+
+class Ran(Protocol):
+    """What is asked here of a study that was run: its papers, and where its records and its report lie below the root."""
+
+    root: Path
+    results: Path
+    reports: Path
+
+    @property
+    def papers(self) -> list[str]: ...
 
 
 def committed(root: Path, folder: str) -> dict[str, bytes]:
