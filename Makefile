@@ -20,14 +20,14 @@ endif
 export PIP_USER := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help study smoke data fetched test lint check soak bench front mutants ui docs clean clean-env
+.PHONY: help study smoke data fetched test lint check costs soak bench front mutants ui docs clean clean-env
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 study: fetched ## Rebuild the whole study: environment, data, training, report, MLflow
 	@python -m descent unlock
-	@if [ -t 1 ]; then $(SNAKEMAKE) --logger rich; else $(SNAKEMAKE); fi
+	@$(SNAKEMAKE)
 	@echo "The report: reports/$(or $(scale),study)/index.html    The runs: make ui"
 
 smoke: $(READY) ## Every code path in minutes, without verdicts
@@ -49,8 +49,11 @@ lint: $(READY) ## Style, unused code, types and spelling (what requirements-dev.
 	@if command -v codespell > /dev/null; then codespell; else echo "codespell is not installed: skipped"; fi
 	@if command -v basedpyright > /dev/null; then basedpyright; else echo "basedpyright is not installed: skipped"; fi
 
-check: fetched ## A fresh run compared with the committed report
+check: fetched ## The study compared with the committed report
 	@python -m descent check $(if $(papers),--papers $(papers)) --scale $(or $(scale),study)
+
+costs: $(READY) ## Put what the jobs took on this machine into the report
+	@python -m descent costs --scale $(or $(scale),study)
 
 soak: $(READY) ## The long robustness runs
 	@python -m pytest -n 0 -m soak

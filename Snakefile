@@ -6,6 +6,7 @@ from pathlib import Path
 import descent
 from snakemake.utils import min_version
 
+
 workdir: workflow.basedir  # also when Snakemake is called from another folder
 
 
@@ -26,6 +27,7 @@ if reason := misplaced():
     sys.exit(f"Nothing was run. {reason}")
 
 from descent.core.errors import StudyError
+from descent.workflow import ending, terminal
 from descent.workflow import forks as warm
 from descent.workflow.study import Study, job_files
 
@@ -51,6 +53,9 @@ def resolved():
 
 STUDY = resolved()
 RESULTS, REPORTS = str(STUDY.results), str(STUDY.reports)
+COURSE = None
+if workflow.is_main_process:
+    COURSE = terminal.install(workflow, terminal.weights(STUDY.root / STUDY.reports))
 
 
 onstart:
@@ -60,10 +65,14 @@ onstart:
 
 onsuccess:
     warm.stop()
+    if COURSE:
+        print("\n".join(ending.succeeded(STUDY)), file=sys.stderr)
 
 
 onerror:
     warm.stop()
+    if COURSE:
+        print("\n".join(ending.failed(STUDY, COURSE)), file=sys.stderr)
 
 
 wildcard_constraints:

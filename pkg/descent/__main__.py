@@ -57,12 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ("unlock", "remove the lock of a killed run"),
         ("ui", "browse the runs in MLflow"),
         ("docs", "rewrite the generated pages of docs/"),
-        ("check", "compare a fresh run with the committed report"),
+        ("check", "compare the study with the committed report"),
+        ("costs", "put what the jobs took on this machine into the report"),
     ):
         command = commands.add_parser(name, help=summary)
         command.set_defaults(act=_manage)
-        if name == "check":
+        if name in ("check", "costs"):
             command.add_argument("--scale", default="study")
+        if name == "check":
             command.add_argument("--papers")
     options = parser.parse_args(arguments)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -93,6 +95,8 @@ def _manage(options: argparse.Namespace) -> int:
     root = checkout()
     if options.command == "check":
         return manage.check(root, options.scale, options.papers)
+    if options.command == "costs":
+        return manage.costs(root, options.scale)
     return getattr(manage, options.command)(root)
 
 

@@ -76,3 +76,12 @@ def test_every_hook_is_local_and_every_yaml_parses():
         [sys.executable, ".ci/yaml_parses.py", *listed.stdout.split()], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0 and listed.stdout, done.stdout
+
+
+def test_no_text_of_the_engine_cites_a_document_that_is_not_here():
+    """Derivations and sources stand in docs/papers/; what only its writers could open is no source."""
+    absent = re.compile(r"\bthe specification\b|\bprototypes?\b|\b\w+\.md, section|\bour plan\b", re.I)
+    for path in sorted((ROOT / "pkg/descent").rglob("*")):
+        if path.suffix in (".py", ".html", ".yaml", ".js") and not {"papers", "claims"} & set(path.parts):
+            found = absent.search(path.read_text(encoding="utf-8"))
+            assert not found, f"{path.relative_to(ROOT)}: {found[0]}"

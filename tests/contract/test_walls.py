@@ -26,6 +26,8 @@ MAY_IMPORT = {
     "tracking": {"core", "config", "results", "report", "runner"},
     "workflow": {"core", "claims", "config", "data", "results", "report", "tracking", "runner"},
 }
+DRAWING = {"figures.py", "pictures.py"}
+"""The modules of a room that draw: no training module imports them."""
 ONE_MEANING = {"__init__", "__main__", "docs", "model"}
 """Names that several rooms of the engine may give a module, since they mean the same in each."""
 
@@ -77,7 +79,7 @@ def offences(known=None):
                 continue
             if there in allowed:
                 continue
-            if other in allowed and path.name == "figures.py":
+            if other in allowed and path.name in DRAWING:
                 continue
             yield f"{path}:{line} imports descent.{other}; {room} may import {sorted(allowed)}"
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from descent.core.errors import DataError
-from descent.data import build, cards, fetch, load
+from descent.data import build, cards, fetch, load, present
 from descent.data.__main__ import main
 from descent.data.adult import in_a5a, platt_features
 from descent.data.formats import order_free_sha256, svmlight_lines
@@ -56,6 +56,33 @@ def test_a_downloaded_archive_without_git_works(tmp_path):
     assert {outcome.state for outcome in quiet(root)} == {"ready"}
     assert load("boston", root)["features"].shape == (506, 13)
     shutil.rmtree(root)
+
+
+def test_below_a_folder_that_an_outer_repository_ignores_and_with_a_default_remote_of_the_users(checkout):
+    outer = checkout.parent
+    subprocess.run(["git", "init", "-q", str(outer)], check=True)
+    (outer / ".gitignore").write_text("*\n")
+    mine = "[core]\n    remote = mine\n['remote \"mine\"']\n    url = /nowhere/at/all\n"
+    (checkout / ".dvc" / "config.local").write_text(mine)
+    fetch(imports=False, root=checkout, say=lambda text: None)
+    assert present("digits", checkout).on_disk
+    assert "remote = mine" in (checkout / ".dvc" / "config.local").read_text()
+
+
+def test_a_clone_gives_others_its_data_by_dvc_s_own_commands(tmp_path):
+    """The way that docs/data.md tells: the clone's folder, not its URL."""
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", "--depth", "1", f"file://{ROOT}", str(clone)], check=True)
+    code = (
+        "import sys, dvc.api; repo = sys.argv[1]\n"
+        "names = dvc.api.DVCFileSystem(repo).ls('data', detail=False)\n"
+        "print('data/digits' in names, len(dvc.api.read('data/digits/digits.npz', repo=repo, mode='rb')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(clone)], cwd=tmp_path, capture_output=True, text=True)
+    size = next(file.size for file in cards()["digits"].files)
+    assert done.stdout.split() == ["True", str(size)], done.stderr[-2000:]
+    assert "dvc get CLONE data/digits" in (ROOT / "docs" / "data.md").read_text()
+    shutil.rmtree(clone)
 
 
 def test_everything_in_place_runs_no_dvc(pulled, monkeypatch):

@@ -13,7 +13,7 @@ from descent.config.plan import make_plan
 from descent.config.read import read_study
 from descent.core.context import Need
 from descent.core.errors import ConfigError, DataError, SettingError
-from descent.core.job import Job
+from descent.core.job import Job, Variant
 from descent.runner.run import execute, perform
 from support import ROOMS, make_project
 
@@ -53,6 +53,27 @@ def test_a_select_job_chooses_the_best_mean_and_the_variants_get_it(plan, tmp_pa
     variant = plan.jobs["tiny/race/round"].variants[1]
     assert variant.method == "gd" and "step_size" not in variant.params
     assert need.choose(variant, "step_size") == 0.9
+
+
+def test_a_grid_may_have_axes_that_some_methods_lack():
+    from descent.core.records import Records
+    from descent.runner.tuning import choose_best
+
+    job = Job(
+        "p", "choice", "all", "study", "select", "", ("rate", "pull"), (),
+        select={"metric": "loss", "best": "min", "over": ["rate", "pull"]},
+    )  # fmt: skip
+    records = Records()
+    for method, setting, loss in (
+        ("plain", {"rate": 0.1}, 2.0), ("plain", {"rate": 0.2}, 1.0),
+        ("pulled", {"rate": 0.1, "pull": 1.0}, 3.0), ("pulled", {"rate": 0.1, "pull": 2.0}, 4.0),
+    ):  # fmt: skip
+        records.add(Variant(method, setting, {}, (200,)), "loss", loss)
+    found, chosen = choose_best(job, records.frame(job))
+    values = {choice["group"]["method"]: choice["values"] for choice in chosen}
+    assert values == {"plain": {"rate": 0.2}, "pulled": {"rate": 0.1, "pull": 1.0}}
+    assert [set(point) for point in chosen[0]["grid"]] == [{"rate", "score"}] * 2
+    assert len(found.frame(job)) == 8 and json.dumps(chosen, allow_nan=False)
 
 
 def test_the_json_of_a_job_is_the_job(plan):
@@ -101,7 +122,7 @@ import sys, time
 sys.path.insert(0, {rooms!r})
 import tiny.race as race
 from pathlib import Path
-from descent.core.job import Job
+from descent.core.job import Job, Variant
 from descent.runner.run import execute
 inner = race.step
 def slow(*args):

@@ -20,6 +20,7 @@ from mlflow.entities import ViewType
 
 from descent.core.errors import StudyError
 from descent.core.records import read_records, write_records
+from descent.report.judged import inputs, sealed
 from descent.report.runs import runs_of
 from descent.results.stored import Results
 from descent.tracking import mirror as track
@@ -117,14 +118,23 @@ def test_again_changes_nothing_and_leaves_one_live_run_a_key(checkout, first):
     assert sorted(keys) == sorted(first["runs"])
 
 
+def restated(checkout, results):
+    """The verdicts as made from the records that lie there now."""
+    path = checkout / "reports" / "study" / "hill" / "verdicts.json"
+    path.write_text(json.dumps(sealed({**json.loads(path.read_text()), "records": inputs(results)})))
+
+
 def test_changed_records_replace_their_runs_alone(checkout, first):
     (path,) = (checkout / "results" / "hill" / "descent").glob("*gd*rough*/records.parquet")
     frame = read_records([path])
     write_records(path, frame.assign(value=frame["value"] * 2))
+    with pytest.raises(StudyError, match="made from other records"):
+        mirror(checkout)
+    restated(checkout, results_in(checkout))
     again = mirror(checkout)
     key = "study/descent/gd, data=rough"
-    assert {k for k in first["runs"] if first["runs"][k] != again["runs"][k]} == {key}
-    assert (again["written"], again["removed"]) == (1, 1)
+    assert {k for k in first["runs"] if first["runs"][k] != again["runs"][k]} == {key, "study/verdicts"}
+    assert (again["written"], again["removed"]) == (2, 2)
     assert not (checkout / "results/mlartifacts/hill" / first["runs"][key]).exists()
     assert len(runs(checkout, ViewType.ALL)) == len(again["runs"])
 
@@ -153,8 +163,9 @@ def test_keys_that_the_records_no_longer_have_go(checkout):
     results = results_in(checkout)
     for id in [id for id in results.plan.jobs if "/sweep/" in id]:
         del results.plan.jobs[id]
+    restated(checkout, results)
     summary = track.mirror(results, checkout / "reports" / "study", root=checkout)
-    assert summary["removed"] == 1 and "study/sweep/climb" not in {run.data.tags["key"] for run in runs(checkout)}
+    assert summary["removed"] == 2 and "study/sweep/climb" not in {run.data.tags["key"] for run in runs(checkout)}
 
 
 def test_scales_live_side_by_side(checkout):

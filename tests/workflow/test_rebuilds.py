@@ -162,10 +162,8 @@ def test_a_failing_job_names_its_rule_and_its_log_and_the_others_go_on(project):
     )
     done = run(project, *SMOKE, *RECORDS, check=False)
     assert done.returncode != 0
-    assert (
-        "rule train_cpu (job=tiny/base/base-round) failed: OSError: [Errno 28] No space left on device" in done.stdout
-    )
-    log = Path(re.search(r"^log: (\S+)$", done.stdout, re.M)[1])
+    assert "FAILED  tiny/base/base-round: OSError: [Errno 28] No space left on device" in done.stdout
+    log = Path(re.search(r"^ +log: (\S+)$", done.stdout, re.M)[1])
     assert log.is_absolute() and "No space left" in log.read_text()
     assert not (project / RECORDS[0]).exists()
     assert (project / RECORDS[1]).exists(), "the other job went on"

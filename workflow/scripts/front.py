@@ -5,11 +5,7 @@ from pathlib import Path
 from descent.workflow.script import logged, study
 
 with logged(snakemake):
-    from descent.report.front import read_judged, titles, write_front
-    from descent.report.overview import write_overview
+    from descent.workflow.ending import write_joint
 
-    found = study(snakemake)
-    folder, papers = Path(snakemake.output.page).parent, titles(found.root)
-    judged = read_judged(folder, papers, {slug: found.found(slug) for slug in found.papers})
-    write_front(folder, papers, found.config, judged)
-    write_overview(folder, papers, judged)
+    whole = study(snakemake)
+    write_joint(whole, {slug: whole.found(slug) for slug in whole.papers}, Path(snakemake.output.page).parent)

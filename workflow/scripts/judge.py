@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from descent.workflow.script import logged, results
+from descent.workflow.script import logged, study
 
 with logged(snakemake):
     from descent.report.judged import judge_paper
 
-    judge_paper(results(snakemake), Path(snakemake.output[0]))
+    whole, paper = study(snakemake), snakemake.wildcards.paper
+    judge_paper(whole.found(paper), Path(snakemake.output[0]), whole.costs(paper))

@@ -22,8 +22,15 @@ Made from `pkg/descent/data/cards.yaml` by `python -m descent.data cards --write
 - `make data` (or `python -m descent.data fetch`) brings everything into place and prints a line a dataset;
   `python -m descent.data status` says what is there. A missing import is no error: its jobs and claims say "not run".
 - **Embedded** datasets are one DVC output, `data.dvc`. Its remote is the folder `dvc-store/` of the repository, so a clone
-  needs no network: `dvc pull data.dvc`. A downloaded archive without `.git` wants `core.no_scm = true` in
-  `.dvc/config.local` first; `fetch` writes it.
+  needs no network: `dvc pull data.dvc`. A downloaded archive without `.git`, or one in a folder that an outer repository
+  ignores, wants `core.no_scm = true` in `.dvc/config.local` first; `fetch` writes it. A default remote of your own
+  (`core.remote`) is left alone: `fetch` names the repository's.
+- **From another project**: clone it, and give DVC the clone's folder, `dvc get CLONE data/digits`, `dvc list CLONE data` or
+  `dvc.api.read("data/digits/digits.npz", repo="CLONE", mode="rb")`. With a URL instead, DVC has no folder to which the
+  remote's relative path belongs, so tell it where the store lies:
+  `dvc get URL data/digits --remote-config url=CLONE/dvc-store`.
+- **`dvc repro` has nothing to do here**, and says that there is no dvc.yaml: DVC keeps the data, Snakemake runs the study
+  (`make study`).
 - **Imports** are recorded in `imports/*.dvc` (URL, md5, bytes). They are taken from DVC's cache, then from a mirror folder
   (`data.mirror` in config/config.yaml or the environment variable `DESCENT_MIRROR`; files named as in `imports/`), then
   from the URL. The md5 decides, whatever the way. Files of formats that training cannot read, or that run code when they

@@ -48,10 +48,11 @@ def run_dvc(arguments: list[str], folder: Path, timeout: float) -> str:
 
 
 def pull(root: Path) -> str:
-    """`dvc pull data.dvc`; returns "" or DVC's last words."""
-    if not any((folder / ".git").exists() for folder in (root, *root.parents)):
+    """`dvc pull data.dvc` from the repository's own remote, whatever the user's default; returns "" or DVC's last words."""
+    if not _in_git(root):
         _work_without_git(root)
-    return run_dvc(["pull", TRACKED], root, PULL_SECONDS)
+    remote = _own_remote(root)
+    return run_dvc(["pull", *(["--remote", remote] if remote else []), TRACKED], root, PULL_SECONDS)
 
 
 def cache_folder(root: Path) -> Path | None:
@@ -85,7 +86,7 @@ def damaged(folder: Path, root: Path) -> Iterator[tuple[str, Path, str, str]]:
 
 def store_faults(root: Path) -> list[str]:
     """A sentence for each damaged or missing blob of the repository's own store."""
-    name = _configured(root, "core", "remote", path=False)
+    name = _own_remote(root)
     folder = _configured(root, f'remote "{name}"', "url")
     if folder is None or not folder.is_dir():
         return []  # a remote elsewhere: DVC's own words must do
@@ -118,6 +119,24 @@ def _md5(path: Path) -> str:
         return "nothing"
 
 
+def _own_remote(root: Path) -> str | None:
+    """The remote that .dvc/config names, which is committed: a user's own files may name another as the default."""
+    return _configured(root, "core", "remote", path=False, files=("config",))
+
+
+def _in_git(root: Path) -> bool:
+    """Whether git keeps this folder: not in an archive, nor in one that lies in somebody's repository, ignored there."""
+    if (root / ".git").exists():
+        return True
+    if not any((folder / ".git").exists() for folder in root.parents):
+        return False
+    try:
+        done = subprocess.run(["git", "ls-files", "--error-unmatch", TRACKED], cwd=root, capture_output=True)
+    except OSError:
+        return False
+    return done.returncode == 0
+
+
 def _work_without_git(root: Path) -> None:
     """A downloaded archive has no .git, and DVC then wants to be told so, in a file that is never committed."""
     local = root / ".dvc" / "config.local"
@@ -131,10 +150,12 @@ def _work_without_git(root: Path) -> None:
     )
 
 
-def _configured(root: Path, section: str, key: str, path: bool = True) -> Path | str | None:
+def _configured(
+    root: Path, section: str, key: str, path: bool = True, files: tuple[str, ...] = ("config", "config.local")
+) -> Path | str | None:
     """A value of .dvc/config or config.local (which wins); paths are relative to .dvc/."""
     value = None
-    for file in ("config", "config.local"):
+    for file in files:
         parser = configparser.ConfigParser(interpolation=None)
         try:
             parser.read(root / ".dvc" / file, encoding="utf-8")

@@ -88,7 +88,7 @@ def page(
         headline="A walk through every code path" if smoke else "Which claims held, and which did not",
         lead=(
             f"{plural(claims, 'claim')} of {plural(len(judged), 'paper')} on gradient descent and its relatives, each put "
-            f"to an explicit test and judged on fresh seeds; where a threshold was chosen with prototypes known, its page says so."
+            f"to an explicit test and judged on fresh seeds; where a criterion was chosen after earlier results had been seen, its page says so."
             + (f" {plural(len(papers) - len(judged), 'registered paper')} not run here." if len(judged) < len(papers) else "")
         ),
     )  # fmt: skip

@@ -31,14 +31,15 @@ COST_COLUMNS = (
 )  # fmt: skip
 
 
-def judge_paper(results: Results, path: Path) -> dict[str, Any]:
-    """Judge every claim of the paper; write `path` (verdicts.json) and cost.csv beside it; return what verdicts.json holds.
+def judge_paper(results: Results, path: Path, costs: Path | None = None) -> dict[str, Any]:
+    """Judge every claim of the paper; write `path` (verdicts.json) and cost.csv; return what verdicts.json holds.
 
+    costs: the folder of cost.csv (default: beside verdicts.json).
     The same records give the same bytes of verdicts.json. Raises ConfigError where a claim does not fit the records.
     """
     judged = sealed(describe(results, judge_claims(results)) | {"records": inputs(results)})
     write_json(path, judged)
-    write_text(path.with_name(COST_FILE), cost_table(results))
+    write_text((costs or path.parent) / COST_FILE, cost_table(results))
     return judged
 
 

@@ -35,17 +35,18 @@ from descent.results.stored import Results
 FOLDED = 40  # rows: a longer table starts closed
 
 
-def write_page(results: Results, folder: Path) -> Path:
+def write_page(results: Results, folder: Path, costs: Path | None = None) -> Path:
     """Write reports/<scale>/<paper>/index.html, results.csv and (outside byte identity) cost.html; return the page's path.
 
     Reads verdicts.json (`judged.judge_paper`) and figures/ (`figures.draw`) in `folder`. Raises DataError without them.
+    costs: the folder of cost.html (default: `folder`).
     """
     path = folder / VERDICTS_FILE
     judged = _read(path, lambda: read_verdicts(path, results))
     pictures = _read(path := folder / "figures" / FIGURES, lambda: json.loads(path.read_text(encoding="utf-8")))
     tables = [t for name in _recorded(results) if (t := finals(results, name))]
     write_text(folder / "results.csv", results_csv(tables))
-    write_text(folder / "cost.html", cost_page(results))
+    write_text((costs or folder) / "cost.html", cost_page(results))
     text = render(
         "page.html", paper=judged, config=results.config, label=judged["label"], smoke=results.scale == "smoke",
         looks=swatches(results), cards=results.room.methods, metrics=results.room.metrics, folded=FOLDED,

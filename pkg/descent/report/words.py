@@ -74,7 +74,7 @@ PROVENANCE = {
     "code": "read from the authors' code",
     "review": "from the public reviews",
     "derived": "our mathematics or standard knowledge",
-    "proto": "from our own prototype, on other seeds",
+    "proto": "from an earlier run of our own, on other seeds",
     "ours": "our addition",
 }
 

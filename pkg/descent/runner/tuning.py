@@ -50,21 +50,23 @@ def choose_best(job: Job, records: pd.DataFrame) -> tuple[Records, list[dict[str
         chosen.append(
             {
                 "group": {name: _plain(value) for name, value in named.items()},
-                "values": {name: _plain(points.loc[best, name]) for name in over},
+                "values": _named(points.loc[best], over),
                 "metric": spec["metric"],
                 "score": float(points.loc[best, "score"]),
                 "seeds": sorted({int(seed) for seed in last["seed"]}),
-                "grid": [
-                    {**{name: _plain(p[name]) for name in over}, "score": float(p["score"])}
-                    for _, p in points.iterrows()
-                ],
+                "grid": [{**_named(p, over), "score": float(p["score"])} for _, p in points.iterrows()],
             }
         )
         for i, point in points.iterrows():
-            variant = Variant(point["method"], {name: _plain(point[name]) for name in axes}, {}, (0,))
+            variant = Variant(point["method"], _named(point, axes), {}, (0,))
             found.add(variant, f"mean_{spec['metric']}", point["score"], status="ok" if point["ok"] else "diverged")
             found.add(variant, "chosen", float(i == best))
     return found, chosen
+
+
+def _named(point: pd.Series, names: list[str]) -> dict[str, Any]:
+    """The point's values of those axes that its method has: an axis may be listed for some methods only."""
+    return {name: _plain(point[name]) for name in names if not pd.isna(point[name])}
 
 
 def _plain(value: Any) -> Any:

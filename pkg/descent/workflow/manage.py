@@ -1,9 +1,10 @@
-"""Housekeeping commands behind the Makefile: unlock, ui, docs, check."""
+"""Housekeeping commands behind the Makefile: unlock, ui, docs, check, costs."""
 
 from __future__ import annotations
 
-import filecmp
+import io
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from descent.core.errors import StudyError
+from descent.workflow.published import CLOSE
 
 
 def unlock(root: Path) -> int:
@@ -104,48 +106,94 @@ def front(root: Path, scale: str) -> int:
     return 0
 
 
-def check(root: Path, scale: str, papers: str | None) -> int:
-    """Run the study afresh in a temporary folder and compare it with the committed report.
+def costs(root: Path, scale: str) -> int:
+    """Put what the jobs took on this machine into the report, in the place of what it tells now."""
+    from descent.workflow.published import publish_costs
+    from descent.workflow.study import Study
 
-    A verdict that differs fails; so does an estimate that differs by more than rounding (1e-6 relative). Bytes that
-    differ without that are named: another machine, or other versions, round differently.
+    study = Study(root, {"scale": scale})
+    written = publish_costs(study)
+    if not written:
+        raise StudyError(
+            f"{study.results}/cost does not exist: no run of this scale has costs apart from those in {study.reports}"
+        )
+    for path in written:
+        print(path.relative_to(root))
+    return 0
+
+
+def check(root: Path, scale: str, papers: str | None) -> int:
+    """Compare the study with the report as git has it in the last commit.
+
+    What is current in the results folder is used; what is not is run, and the report is then made in a temporary
+    folder. A verdict that differs fails; so does an estimate that differs by more than rounding (1e-6 relative). Bytes
+    that differ without that are named: another machine, or other versions, round differently.
     """
+    from descent.core.leftovers import mark, sweep_folders
+    from descent.workflow.published import committed
+
+    before = committed(root, f"reports/{scale}")
+    if "verdicts.csv" not in before:
+        raise StudyError(f"nothing to compare with: git has no reports/{scale}/verdicts.csv in the last commit")
+    config = ["--config", f"scale={scale}"] + ([f"papers={papers}"] if papers else [])
+    if _finished(root, scale, papers, config):
+        return _compared(before, root / "reports" / scale, papers)
+    sweep_folders()
+    with tempfile.TemporaryDirectory(prefix=f"descent-check-{mark()}") as folder:
+        reports = Path(folder) / "reports"
+        if (root / "reports" / "bench").is_dir():  # measured time is stored with the reports, and verdicts rest on it
+            shutil.copytree(root / "reports" / "bench", reports / "bench")
+        command = ["snakemake", *config, f"reports={reports}", "--", f"{reports / scale}/index.html"]
+        if subprocess.run(command, cwd=root).returncode:
+            raise StudyError("the fresh run failed: see above")
+        return _compared(before, reports / scale, papers)
+
+
+def _finished(root: Path, scale: str, papers: str | None, config: list[str]) -> bool:
+    """Whether reports/<scale> is what the records here give: nothing to be done, and every verdict made from them."""
+    from descent.report.judged import VERDICTS_FILE, read_verdicts
+    from descent.workflow.study import Study
+
+    target = f"reports/{scale}/index.html"
+    done = subprocess.run(["snakemake", "-n", *config, "--", target], cwd=root, capture_output=True, text=True)
+    if done.returncode or "Nothing to be done" not in done.stdout + done.stderr:
+        return False
+    study = Study(root, {"scale": scale, **({"papers": papers} if papers else {})})
+    try:
+        for slug in study.papers:
+            read_verdicts(root / study.reports / slug / VERDICTS_FILE, study.found(slug))
+            if not all((root / path).is_file() for path in study.records_of(slug)):
+                return False
+    except (StudyError, OSError):
+        return False
+    return True
+
+
+def _compared(before: dict[str, bytes], fresh: Path, papers: str | None) -> int:
+    """Print how `fresh` differs from the committed files; the exit code is 1 when a verdict or a number does."""
     import pandas as pd
 
-    committed = root / "reports" / scale
-    with tempfile.TemporaryDirectory(prefix="descent-check-") as folder:
-        config = [f"scale={scale}", f"results={folder}/results", f"reports={folder}/reports"]
-        config += [f"papers={papers}"] if papers else []
-        target = f"{folder}/reports/{scale}/index.html"
-        done = subprocess.run(["snakemake", "--quiet", "progress", "--config", *config, "--", target], cwd=root)
-        if done.returncode:
-            raise StudyError("the fresh run failed: see above")
-        fresh = Path(folder) / "reports" / scale
-        keys = ["paper", "claim"]
-        old, new = (pd.read_csv(f / "verdicts.csv").set_index(keys) for f in (committed, fresh))
-        if papers:
-            old, new = (t[t.index.get_level_values("paper").isin(papers.split(","))] for t in (old, new))
-        faults = [f"{' '.join(k)}: in only one of the two" for k in old.index.symmetric_difference(new.index)]
-        for k in old.index.intersection(new.index):
-            if old.loc[k, "verdict"] != new.loc[k, "verdict"]:
-                faults.append(f"{' '.join(k)}: committed {old.loc[k, 'verdict']}, fresh {new.loc[k, 'verdict']}")
-            for column in ("estimate", "ci_low", "ci_high"):
-                a, b = old.loc[k, column], new.loc[k, column]
-                if pd.isna(a) != pd.isna(b) or abs(a - b) > 1e-6 * max(abs(a), abs(b)):
-                    faults.append(f"{' '.join(k)}: {column} committed {a}, fresh {b}")
-        names = [
-            p.relative_to(fresh)
-            for p in sorted(fresh.rglob("*"))
-            if p.is_file() and not p.name.startswith((".", "cost"))
-        ]
-        differ = [
-            str(n)
-            for n in names
-            if not (committed / n).is_file() or not filecmp.cmp(committed / n, fresh / n, shallow=False)
-        ]
-        print(f"{len(new)} claims compared; {len(names) - len(differ)} of {len(names)} files have the same bytes")
-        for name in differ:
-            print(f"  other bytes: {name}")
-        for fault in faults:
-            print(f"  {fault}")
-        return 1 if faults else 0
+    keys = ["paper", "claim"]
+    old = pd.read_csv(io.BytesIO(before["verdicts.csv"])).set_index(keys)
+    new = pd.read_csv(fresh / "verdicts.csv").set_index(keys)
+    if papers:
+        old, new = (t[t.index.get_level_values("paper").isin(papers.split(","))] for t in (old, new))
+    faults = [f"{' '.join(k)}: in only one of the two" for k in old.index.symmetric_difference(new.index)]
+    for k in old.index.intersection(new.index):
+        if old.loc[k, "verdict"] != new.loc[k, "verdict"]:
+            faults.append(f"{' '.join(k)}: committed {old.loc[k, 'verdict']}, fresh {new.loc[k, 'verdict']}")
+        for column in ("estimate", "ci_low", "ci_high"):
+            a, b = old.loc[k, column], new.loc[k, column]
+            if pd.isna(a) != pd.isna(b) or abs(a - b) > CLOSE * max(abs(a), abs(b)):
+                faults.append(f"{' '.join(k)}: {column} committed {a}, fresh {b}")
+    files = [p for p in sorted(fresh.rglob("*")) if p.is_file() and not p.name.startswith((".", "cost"))]
+    names = [path.relative_to(fresh).as_posix() for path in files]
+    if papers:
+        names = [name for name in names if name.split("/")[0] in papers.split(",")]
+    differ = [name for name in names if before.get(name) != (fresh / name).read_bytes()]
+    print(f"{len(new)} claims compared; {len(names) - len(differ)} of {len(names)} files have the committed bytes")
+    for name in differ:
+        print(f"  other bytes: {name}")
+    for fault in faults:
+        print(f"  {fault}")
+    return 1 if faults else 0

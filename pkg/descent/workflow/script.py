@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from descent.core.errors import StudyError
+from descent.workflow.terminal import QUIET
 
 if TYPE_CHECKING:
     from descent.results.stored import Results
@@ -62,5 +63,8 @@ def results(snakemake: Any) -> Results:
 
 def _stop(snakemake: Any, reason: str, log: Path) -> None:
     what = ", ".join(f"{name}={value}" for name, value in snakemake.wildcards.items())
-    (sys.__stderr__ or sys.stderr).write(f"\nrule {snakemake.rule} ({what}) failed: {reason}\nlog: {log.resolve()}\n\n")
+    if QUIET not in os.environ or "SLURM_JOB_ID" in os.environ:  # else the run that started the job tells it
+        (sys.__stderr__ or sys.stderr).write(
+            f"\nrule {snakemake.rule} ({what}) failed: {reason}\nlog: {log.resolve()}\n\n"
+        )
     sys.exit(1)

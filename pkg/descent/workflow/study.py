@@ -24,6 +24,7 @@ from descent.data.cards import cards
 from descent.results.stored import Results
 from descent.runner.source import job_source, module_text, source_hash
 from descent.workflow.handover import hand_over, handed_over
+from descent.workflow.published import COST, tracked
 
 
 class Study:
@@ -170,6 +171,11 @@ class Study:
     def found(self, paper: str) -> Results:
         """What the run left on disk of one paper."""
         return Results(self.plan, paper, self.root / self.results, self.root / self.bench)
+
+    def costs(self, paper: str) -> Path:
+        """Where the costs of this machine are written: not over those that the committed report tells."""
+        report = self.reports / paper
+        return self.results / COST / paper if tracked(self.root, report / "cost.csv") else report
 
     def pattern(self, ids: list[str]) -> str:
         """A regular expression for the wildcard `job` that matches exactly `ids` (nothing, when there are none)."""

@@ -1,4 +1,4 @@
-"""lockstep.py and control.py: companions, exact repeats, resuming, ragged schedules, devices' rules, broken runs."""
+"""lockstep.py and control.py: independence of the batch, exact repeats, resuming, ragged schedules, devices' rules, broken runs."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -59,7 +59,7 @@ def everyone():
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_does_not_notice_its_companions(everyone, name):
+def test_a_method_does_not_notice_the_others_of_its_batch(everyone, name):
     alone = table(variant(name))
     together = everyone[everyone.index.get_level_values("method") == name]
     assert len(alone) == len(together)
@@ -67,7 +67,7 @@ def test_a_method_does_not_notice_its_companions(everyone, name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_seed_does_not_notice_its_companions(everyone, name):
+def test_a_seed_does_not_notice_the_others_of_its_batch(everyone, name):
     alone = table(variant(name, seeds=(501,)))
     np.testing.assert_allclose(alone, everyone.loc[alone.index], rtol=1e-9, atol=1e-9)
 

@@ -1,4 +1,4 @@
-"""lqr_error.py: the protocol, its streams, its bounds, and the errors of the reference prototype."""
+"""lqr_error.py: the protocol, its streams, its bounds, and the errors of an independent implementation."""
 
 import numpy as np
 import pytest
@@ -101,8 +101,8 @@ def test_a_hopeless_drift_stays_finite_for_rpg():
     assert (frame["status"] == "ok").all()
 
 
-def test_mean_squared_errors_of_the_prototype():
-    """2000 replications, drift 0.002: 4164, 1883, 963, 501, 242 for windows 1 to 16, slope about -1."""
+def test_mean_squared_errors_of_an_independent_implementation():
+    """Its 2000 replications, drift 0.002: 4164, 1883, 963, 501, 242 for windows 1 to 16, slope about -1."""
     frame = table(("rpg",), (1, 2, 4, 8, 16), (0.002,), tuple(range(500, 520)), replications=100)
     errors = frame[frame["metric"] == "squared_error"].groupby("window")["value"]
     mean, error = errors.mean(), errors.std() / 2000**0.5
@@ -114,7 +114,7 @@ def test_mean_squared_errors_of_the_prototype():
     np.testing.assert_allclose(per_seed, mean, rtol=1e-12)
 
 
-def test_stale_windows_have_the_prototype_s_heavy_tails():
+def test_stale_windows_have_heavy_tails():
     """Drift 0.03: plain weights cost several times the error at windows 8 and 16, though not in the median; RPG's weights
     sum to 0.95 to 0.97 there."""
     frame = table(("rpg", "mis"), (8, 16), (0.03,), tuple(range(500, 520)), replications=100)

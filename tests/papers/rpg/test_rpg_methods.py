@@ -112,7 +112,7 @@ def test_old_weights_are_not_kept():
     assert (ratio[:, :-1].abs() > 1e-3).all() and ratio[:, -1].abs().max() == 0
 
 
-# -- the gradient-reuse rivals ----------------------------------------------------------------------------------------
+# -- the gradient-reuse baselines -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("baseline", ["zero", "avg"])

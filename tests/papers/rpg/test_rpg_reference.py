@@ -1,4 +1,5 @@
-"""The curves of the reference prototype, and the benchmark's plain loop, which must be the same method."""
+"""The curves of an earlier, independent implementation, whose numbers are written here, and the benchmark's plain loop, which must be the
+same method."""
 
 import importlib.util
 from pathlib import Path
@@ -66,7 +67,7 @@ def area(curve):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("window", WINDOWS)
-def test_windows_reach_150_when_the_prototype_did(curves, window):
+def test_windows_reach_150_when_an_independent_implementation_did(curves, window):
     median, spread, _ = WINDOWS[window]
     error = 1.2533 * spread / 1.349 * (1 / len(SEEDS) + 1 / 20) ** 0.5
     assert abs(np.median(crossing(curves[f"window {window}"])) - median) < 4 * error
@@ -74,7 +75,7 @@ def test_windows_reach_150_when_the_prototype_did(curves, window):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", BASE)
-def test_areas_of_the_comparison_are_the_prototype_s(curves, method):
+def test_areas_of_the_comparison_are_those_of_an_independent_implementation(curves, method):
     mean, half = BASE[method]
     error = half / 2.09 * (1 + 20 / len(SEEDS)) ** 0.5
     assert abs(area(curves[f"base {method}"]).mean() - mean) < 4 * error
@@ -87,14 +88,14 @@ def test_rpg_leads_the_comparison(curves):
 
 
 @pytest.mark.slow
-def test_a_window_stands_in_for_a_batch_as_in_the_prototype(curves):
+def test_a_window_stands_in_for_a_batch_as_in_an_independent_implementation(curves):
     medians = {key: np.median(crossing(curves[f"equal {key[0]} {key[1]}"])) for key in EQUAL}
     for key, median in EQUAL.items():
         assert medians[key] == pytest.approx(median, rel=0.15)
 
 
 @pytest.mark.slow
-def test_estimators_at_a_large_window_as_in_the_prototype(curves):
+def test_estimators_at_a_large_window_as_in_an_independent_implementation(curves):
     areas = {method: area(curves[f"estimator {method}"]) for method in ESTIMATORS}
     for method, mean in ESTIMATORS.items():
         error = areas[method].std(ddof=1) / len(SEEDS) ** 0.5 * 1.5  # theirs and ours

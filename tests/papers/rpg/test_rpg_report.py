@@ -209,7 +209,7 @@ def smoke(tmp_path_factory):
 
 
 def test_a_smoke_run_reaches_what_it_should(smoke):
-    """Every estimator and rival, windows that overflow, a snapshot after the first, episodes that end early."""
+    """Every estimator and baseline, windows that overflow, a snapshot after the first, episodes that end early."""
     base = smoke.records("base")
     assert set(base["method"]) == {"rpg", *RIVALS} and set(base["baseline"]) == {"zero", "avg"}
     fresh = base[(base["metric"] == "fresh") & (base["method"] == "svrpg") & (base["seed"] == base["seed"].min())]

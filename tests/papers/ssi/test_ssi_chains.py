@@ -81,8 +81,8 @@ def test_a_chain_that_does_not_arrive_is_infinite_and_the_others_do_not_notice()
     assert (whole[np.isinf(short)] > 400).all()
 
 
-def test_a_chain_does_not_notice_its_companions_to_the_bit():
-    """Alone, in a batch, in another order; with fast companions that are dropped early and slow ones that stay."""
+def test_a_chain_does_not_notice_the_others_of_its_batch_to_the_bit():
+    """Alone, in a batch, in another order; with fast chains that are dropped early and slow ones that stay."""
     chains, body, constants = inputs(SEEDS)
     at, options = (0, 500, 1000), {"measure": lambda s: {"m": s.w[0]}}
     whole = simulate(CONTEXT, "x", product_model(), chains, body, constants, Plan(1000, 100, 25), at=at, **options)

@@ -90,7 +90,7 @@ def test_times_at_exponent_one_follow_the_flow():
     made = job("exponent", ("sgd", p), ("escape", {k: v for k, v in p.items()}), seeds=range(500, 532))
     frame = exponent.run(made, CONTEXT).frame(made)
     assert values(frame, "time", "escape")[0] == pytest.approx(542, abs=1)
-    assert np.median(values(frame, "time", "sgd")) == pytest.approx(552, rel=0.08)  # [proto] 585
+    assert np.median(values(frame, "time", "sgd")) == pytest.approx(552, rel=0.08)  # an earlier implementation: 585
 
 
 def test_the_phase_diagram_at_full_width():
@@ -120,8 +120,8 @@ def test_runs_and_equations_that_are_recorded_at_different_times_are_refused():
         perform(job("trajectory", ("sgd", p)), needs={"equations": Need(None, other)})
 
 
-def test_the_measured_rivals_advance_the_same_chains():
-    """`cost`: every rival's call does its steps, and the two d-dimensional ones end at the same law's overlaps."""
+def test_the_measured_baselines_advance_the_same_chains():
+    """`cost`: every baseline's call does its steps, and the two d-dimensional ones end at the same law's overlaps."""
     from descent.papers.ssi.cost import workload
 
     p = {"dimension": 50, "rate": 0.2, "omega": 0.5, "width": 1.0, "loss": "sq", "chains": 40, "chunk": 5}

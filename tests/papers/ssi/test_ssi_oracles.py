@@ -1,4 +1,4 @@
-"""Section 10 of the specification, oracle by oracle: worked values, converged values, limits."""
+"""The theory of docs/papers/ssi.md: worked values, converged values, limits."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_tables_agree_with_the_plain_grid_within_the_quadrature_error(omega,
 
 @pytest.mark.parametrize(("n", "value"), [(17, 0.110909), (21, 0.110948), (31, 0.110970)])
 def test_the_table_form_errs_by_its_own_amount_at_every_n(n, value):
-    """The specification's table form conditions on the teacher's fields, ours on the student's: within 1.5e-4, as it asks."""
+    """The values are of a form that conditions on the teacher's fields; ours conditions on the student's: within 1.5e-4."""
     assert float(tables(f64([[0.3]]), f64([0.4]), n).loss(0.5, 1.0)) == pytest.approx(value, abs=1.5e-4)
 
 
@@ -182,7 +182,7 @@ def test_transitions_of_the_dynamics_and_of_the_global_minimum():
 
 
 def test_the_global_minimum_passes_through_mixed_points_at_small_width():
-    """On the specification's square grid with the disc cut out, a = .76 (n = 41 there)."""
+    """On a square grid with the disc cut out, a = .76; the values were computed with 41 nodes."""
     grid = torch.linspace(0, 1, 41, dtype=torch.float64)
     table = tables(grid[:, None], grid, 21)
     outside = table.e**2 + table.m**2 > 1 + 1e-12

@@ -2,7 +2,7 @@
 
 Pathwise: tokens are drawn in R^d, their projections on (w*, p, residual) and the length of what is left are read off,
 and one reduced step on these numbers must give the direct step's overlaps to rounding. This pins every formula of
-section 3.2; that what is left is chi-square is the only thing then left to a test of laws.
+docs/papers/ssi.md; that what is left is chi-square is the only thing then left to a test of laws.
 """
 
 from __future__ import annotations

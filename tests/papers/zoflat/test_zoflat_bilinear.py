@@ -1,4 +1,4 @@
-"""The test function of section 4.1: worked values, the official script's trajectory, a slow twin, properties."""
+"""The test function (docs/papers/zoflat.md): worked values, the official script's trajectory, a slow twin, properties."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def plain_zo(x: np.ndarray, directions: np.ndarray, step_size: float, smoothing:
 
 
 def test_worked_example():
-    """Oracle 2."""
+    """The numbers of docs/papers/zoflat.md, by hand."""
     x, u, lam = f64([1, 2, 3, -1]), f64([1, -1, 2, 0]), 0.5
     assert (F.loss(x), F.trace(x)) == (0, 15)
     assert (F.loss(x + lam * u), F.loss(x - lam * u)) == (6.125, 3.125)
@@ -49,7 +49,7 @@ def test_worked_example():
 
 
 def test_smoothing_adds_half_the_squared_lambda_times_the_trace():
-    """Oracle 1: the smoothed value and gradient, by Gauss-Hermite quadrature, which is exact for this polynomial."""
+    """The smoothed value and gradient, by Gauss-Hermite quadrature, which is exact for this polynomial."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(4)
     x, lam = normals(1, 4), 0.7  # n = 2: a product grid of 4^4 directions
     grid = f64(np.stack(np.meshgrid(*[nodes] * 4, indexing="ij"), -1).reshape(-1, 4))
@@ -81,7 +81,7 @@ def test_gradient_and_trace_are_autograd_s(n, seed):
 
 
 def test_official_script_zo():
-    """Oracle 7: numpy's legacy seed 17, one u_x = randn(100) and u_y = randn(100) a step."""
+    """NumPy's legacy seed 17, one u_x = randn(100) and u_y = randn(100) a step."""
     rng = np.random.RandomState(17)
     x = f64(rng.randn(200))
     method = zo(F, step_size=1e-3, smoothing=0.1)
@@ -100,7 +100,7 @@ def test_official_script_zo():
 
 
 def test_official_script_zo_to_its_last_step():
-    """Oracle 7, t = 19999."""
+    """t = 19999."""
     rng = np.random.RandomState(17)
     x = f64(rng.randn(200))
     method = zo(F, step_size=1e-3, smoothing=0.1)
@@ -110,7 +110,7 @@ def test_official_script_zo_to_its_last_step():
 
 
 def test_official_script_gd():
-    """Oracle 7: the step size starts beyond stability, so the trace falls before it freezes."""
+    """The step size starts beyond stability, so the trace falls before it freezes."""
     x = f64(np.random.RandomState(17).randn(200))
     method = gd(F, step_size=0.01)
     x = method.update(x)
@@ -122,7 +122,7 @@ def test_official_script_gd():
 
 
 def test_dd_is_the_limit_of_zo():
-    """Oracle 9."""
+    """With the same u, at lambda = 1e-5."""
     x, u = normals(3, 2, 30)
     limit = dd(F, step_size=1e-3).update(x, direction(u))
     assert_close(zo(F, step_size=1e-3, smoothing=1e-5).update(x, direction(u)), limit, rtol=0, atol=1e-8)
@@ -144,7 +144,7 @@ def test_variants_in_one_program_equal_one_trajectory_at_a_time():
 
 @settings(deadline=None)
 @given(seeds=st.integers(1, 5), n=st.integers(1, 9), seed=st.integers(0, 99))
-def test_a_seed_does_not_notice_its_companions(seeds, n, seed):
+def test_a_seed_does_not_notice_the_others_of_its_batch(seeds, n, seed):
     start, draws = normals(seed, seeds, 2 * n), normals(seed + 1, 6, seeds, 2 * n)
     method = zo(F, step_size=1e-2, smoothing=0.3)
     together, alone = start, start[-1:]

@@ -216,7 +216,7 @@ def test_killed_anywhere_and_resumed_gives_the_same_bytes(build, small, tmp_path
         assert resumed.frame(work).equals(whole)
 
 
-def test_a_seed_does_not_notice_its_companions(small):
+def test_a_seed_does_not_notice_the_others_of_its_batch(small):
     for build in (toy_job, linear_job):
         whole, alone = (
             perform(w, data=small).frame(w).query("seed == 502") for w in (build((500, 501, 502)), build((502,)))
@@ -273,7 +273,7 @@ def plan_at(scale: str, root: Path = ROOT):
     return make_plan(root, read_study(root, {"papers": "zoflat", "scale": scale, "tier": "extended"}), everything=True)
 
 
-def test_study_scale_is_section_6_s():
+def test_study_scale_is_the_published_set_up():
     """The published setup where it is affordable; departures are the notes'."""
     jobs = plan_at("study").jobs
     (walk,) = (j for j in jobs.values() if j.experiment == "toy")

@@ -1,4 +1,4 @@
-"""figures.py on a smoke run: every figure is drawn, stand-ins and cells that were not run are named."""
+"""figures.py on a smoke run: every figure is drawn, stand-ins and configurations that were not run are named."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def texts(figure):
     }
 
 
-def test_every_figure_of_section_11_is_drawn(frames):
+def test_every_figure_is_drawn(frames):
     from descent.papers.zoflat.figures import FIGURES
 
     assert list(FIGURES) == ["F1", "F2", "F3", "F4", "F5", "F6"]
@@ -51,7 +51,7 @@ def test_every_figure_of_section_11_is_drawn(frames):
             figure.canvas.draw()
 
 
-def test_stand_ins_and_cells_not_run_are_named(frames):
+def test_stand_ins_and_what_was_not_run_are_named(frames):
     from descent.papers.zoflat.figures import linear_models, trace_against_loss
 
     with theme.apply(frames.room):

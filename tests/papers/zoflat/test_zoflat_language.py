@@ -128,8 +128,8 @@ def test_minilm_equals_plain_loops(minilm):
 
 
 @pytest.mark.parametrize(("seed", "first", "accuracy", "at_50"), [(0, 0.7212, 0.58, 0.0306), (1, 0.6769, None, None)])
-def test_prototype_s_losses(minilm, movie_snippets, seed, first, accuracy, at_50):
-    """Section 6: K = 16, the split of random.Random(seed): the zero-shot loss, and GD's at eta = 2e-2 after 50 steps."""
+def test_losses_of_an_independent_implementation(minilm, movie_snippets, seed, first, accuracy, at_50):
+    """K = 16, the split of random.Random(seed): the zero-shot loss, and GD's at eta = 2e-2 after 50 steps."""
     texts = snippets.rated(movie_snippets.texts, movie_snippets["ratings"])
     assert np.bincount(texts.labels).tolist() == [3451, 3628]
     order = list(range(len(texts.labels)))
@@ -317,7 +317,7 @@ def test_every_block_and_seed_has_directions_of_its_own(encodings, regenerate):
 
 
 @pytest.mark.parametrize("changes", [{}, {"regenerate": True}], ids=["buffered", "regenerating"])
-def test_a_seed_does_not_notice_its_companions(encodings, changes):
+def test_a_seed_does_not_notice_the_others_of_its_batch(encodings, changes):
     """Exactly the same numbers but for float32 rounding, on losses and Hutchinson's traces."""
     work = job("language", variant("zo", **changes))
     alone = job("language", replace(work.variants[0], seeds=(502,)))

@@ -1,4 +1,4 @@
-"""The linear models of section 4.2: worked values, the official code's numbers, the reduction against all D weights."""
+"""The linear models (docs/papers/zoflat.md): worked values, the official code's numbers, the reduction against all D weights."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def plain_trace(x, y, w, loss):
 
 
 def plain_step(method, x, y, w, loss, u):
-    """One step of METHODS[method] as section 3 writes it."""
+    """One step of METHODS[method] as docs/papers/zoflat.md writes it."""
     if method == "gd":
         return w - 1e-2 * plain_gradient(x, y, w, loss)
     if method == "sam":
@@ -95,7 +95,7 @@ def plain_step(method, x, y, w, loss, u):
 
 
 def test_worked_example():
-    """Oracle 3, by the losses and by the plain twin of this file."""
+    """The numbers of docs/papers/zoflat.md, by the losses and by the plain twin of this file."""
     x, y, w = np.array([[1.0, 2], [1, -1]]), np.array([1.0, -1]), np.array([0.25, 0.25])
     m = f64([[0.75], [0.0]])
     assert_close(torch.from_numpy(y * (x @ w))[:, None], m)
@@ -141,14 +141,14 @@ def test_a_margin_of_exactly_1_adds_no_curvature():
 
 
 def test_the_two_point_slope_of_a_quadratic_is_its_derivative_at_any_smoothing():
-    """Oracle 4: squared hinge with every margin well below 1 is a quadratic."""
+    """Squared hinge with every margin well below 1 is a quadratic."""
     m, dm = -10 + normals(1, 9, 3), normals(2, 9, 3)
     for smoothing in (1e-3, 0.1, 1.0):
         assert_close(LOSSES["svm"].slope(m, dm, smoothing), LOSSES["svm"].slope(m, dm, 0.0), rtol=1e-10, atol=1e-10)
 
 
 def test_zo_and_dd_walk_together_on_a_quadratic(toy_data):
-    """Oracle 4, as trajectories: with every margin below 1 the squared hinge is a quadratic."""
+    """As trajectories: with every margin below 1 the squared hinge is a quadratic."""
     model = reduced(toy_data, "svm", [0.01 * normals(0, 6, 9)])
     walks = {name: model.vector(torch.zeros(1, dtype=torch.float64), torch.zeros(6, 1, dtype=torch.float64))
              for name in ("dd", 0.01, 0.02)}  # fmt: skip
@@ -221,7 +221,7 @@ def test_reduction_equals_all_weights_one_seed_at_a_time(name, loss, toy_data):
     dim=st.integers(2, 12), p=st.integers(1, 6), seeds=st.integers(1, 4), seed=st.integers(0, 99),
     name=st.sampled_from(sorted(METHODS)), loss=st.sampled_from(sorted(LOSSES)),
 )  # fmt: skip
-def test_a_seed_does_not_notice_its_companions(dim, p, seeds, seed, name, loss):
+def test_a_seed_does_not_notice_the_others_of_its_batch(dim, p, seeds, seed, name, loss):
     rng = np.random.default_rng(seed)
     data = ((rng.random((15, p)), rng.random((4, p))), (np.where(rng.random(15) < 0.5, 1.0, -1.0), np.ones(4)))
     draws = [normals(seed + s, p, dim) for s in range(seeds)]
@@ -268,7 +268,7 @@ def test_margins_that_move_along_do_not_drift(toy_data):
 
 
 def test_squared_lengths_average_to_the_number_of_weights(a5a):
-    """Oracle 5: mean |x_i|^2 = D + 1, and with every margin below 1 the SVM's trace is 2 (D + 1)."""
+    """Mean |x_i|^2 = D + 1, and with every margin below 1 the SVM's trace is 2 (D + 1)."""
     model = reduced(a5a, "svm", [normals(s, 123, 150) for s in range(2)], cholesky=True)
     assert_close(model.sq_norms.mean(0), f64([151.0, 151.0]), rtol=1e-12, atol=0)
     at_zero = model.vector(torch.zeros(2, dtype=torch.float64), torch.zeros(123, 2, dtype=torch.float64))
@@ -285,7 +285,7 @@ SEED_29 = {
 
 @pytest.mark.parametrize("data", ["a5a", "w5a"])
 def test_seed_29_starts_where_the_published_curves_do(data, request):
-    """Oracle 6: W = randn(p, 10000), w = .1 randn(10001) of numpy's legacy seed 29."""
+    """W = randn(p, 10000), w = .1 randn(10001) of numpy's legacy seed 29."""
     real = request.getfixturevalue(data)
     rng = np.random.RandomState(29)
     draws = [torch.from_numpy(rng.randn(real[0][0].shape[1], 10000))]
@@ -321,7 +321,7 @@ TRAJECTORY = {
 @pytest.mark.parametrize("loss", TRAJECTORY)
 @pytest.mark.parametrize("path", ["explicit", "reduced"])
 def test_seed_29_trajectory_of_200_features(loss, path, a5a):
-    """Oracle 6: W = randn(123, 200), w = .1 randn(201), u = randn(201) a step."""
+    """W = randn(123, 200), w = .1 randn(201), u = randn(201) a step."""
     step_size, smoothing, expected = TRAJECTORY[loss]
     rng = np.random.RandomState(29)
     draws = [torch.from_numpy(rng.randn(123, 200))]

@@ -66,7 +66,7 @@ def test_moments_of_signs_and_normals():
 
 
 def test_hutchinson_of_a_diagonal_hessian_needs_one_probe():
-    """Oracle 8, first half."""
+    """v^T Q v is the trace for every v of signs."""
     q = torch.diag(f64([3.0, -1.0, 0.5]))
     for probe in itertools.product((-1.0, 1.0), repeat=3):
         v = f64(probe)[None]
@@ -100,7 +100,7 @@ def test_hutchinson_rows_and_parts_do_not_mix():
 
 
 def test_official_estimator_on_a_quadratic():
-    """Oracle 8, second half: at x = 0 its mean is Tr Q and its variance 2 |Q|_F^2 / n; both estimators agree there."""
+    """At x = 0 its mean is Tr Q and its variance 2 |Q|_F^2 / n; both estimators agree there."""
     q = gaussian(1, 6, 6)
     q = q + q.T
     n = 8_000
@@ -133,7 +133,7 @@ def test_a_regenerated_direction_is_the_same_and_can_be_taken_back(seed, scale):
 
 
 def test_two_point_slope_is_exact_on_quadratics():
-    """Oracle 4, for any smoothing and without any room's help."""
+    """For any smoothing and without any room's help."""
     q = gaussian(1, 5, 5)
     q = q + q.T
     x, u = gaussian(2, 2, 1, 5)

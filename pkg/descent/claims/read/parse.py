@@ -12,7 +12,8 @@ from descent.claims.read.claim import Quantity, TypedClaim, levels
 from descent.claims.read.expand import combinations, filled, unfilled
 from descent.claims.read.messages import sentences
 from descent.claims.read.model import Claim, Estimate
-from descent.claims.read.sense import faults_of_claim, faults_of_quantity
+from descent.claims.read.sense import faults_of_quantity
+from descent.claims.read.sense_of_claims import faults_of_claim
 from descent.core.errors import ConfigError
 
 

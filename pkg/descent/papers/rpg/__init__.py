@@ -1,9 +1,10 @@
 """Reusing trajectories in policy gradients (Montenegro et al., arXiv 2506.06178, ICML 2026).
 
 The methods, each a builder from a policy and its settings to a `Method`: `rpg` (the paper's), its estimator ablations
-`mis` and `bh`, `gpomdp`, and the gradient-reuse rivals `svrpg`, `srvrpg`, `storm`, `page` and `defensive`. The problems:
+`mis` and `bh`, `gpomdp`, and the gradient-reuse baselines `svrpg`, `srvrpg`, `storm`, `page` and `defensive`. The problems:
 `CartPole`, `LQR` (with its exact return and gradient) and `Gymnasium` (MuJoCo, an optional extra). The policies:
 `LinearGaussian`, which keeps 28 numbers of a trajectory, and `NetworkGaussian`. `ascend` runs methods in lock step.
+Sources and derivations: docs/papers/rpg.md.
 """
 
 from descent.core.public import exports

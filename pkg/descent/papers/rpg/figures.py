@@ -88,11 +88,11 @@ def window_sensitivity(frames) -> Figure:
 
 def comparison(frames) -> Figure:
     """RPG (N = 10, window 8) against the plain policy gradient and the gradient-reuse methods on Cart Pole, ten collected
-    trajectories an update for all. Left, nobody has a baseline. Right, the rivals subtract the batch's mean reward (`avg`)
+    trajectories an update for all. Left, nobody has a baseline. Right, the others subtract the batch's mean reward (`avg`)
     and RPG, whose official code has no baseline, does not. Mean and 95 % t interval over seeds, moving average over 100
     trajectories.
 
-    Alt: Left, RPG lies above all rivals; right, the rivals come closer.
+    Alt: Left, RPG lies above all others; right, they come closer.
     """
     figure, axes = theme.grid(1, 2, height=3.4, sharey=True)
     for ax, baseline, title in zip(

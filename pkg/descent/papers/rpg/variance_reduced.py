@@ -1,4 +1,4 @@
-"""The gradient-reuse rivals: SVRPG, SRVRPG, STORM-PG, PAGE-PG and DEF-PG, step-wise GPOMDP throughout [potion].
+"""The gradient-reuse baselines: SVRPG, SRVRPG, STORM-PG, PAGE-PG and DEF-PG, step-wise GPOMDP throughout [potion].
 
 On fresh trajectories of theta they correct an earlier direction v by the gradient's change since then:
 
@@ -93,8 +93,8 @@ def defensive(
     """DEF-PG (Paczolay et al., Machine Learning 2024): PAGE's schedule; between snapshots the batch comes half from the
     current and half from the previous policy, and both gradients are weighed against that mixture, weights <= 2.
 
-    The form is derived from the paper's idea [derived]. potion's public DEF-PG weighs whole trajectories and draws each
-    one's policy by a coin; here the weights are step-wise, as those of the other rivals, and the halves are exact.
+    The form is derived from the paper's idea (docs/papers/rpg.md). potion's public DEF-PG weighs whole trajectories and draws each
+    one's policy by a coin; here the weights are step-wise, as those of the other baselines, and the halves are exact.
     """
     check("def", SETTINGS, snapshot_batch=snapshot_batch, mini_batch=mini_batch, probability=probability,
           baseline=baseline, step_size=step_size, ascent=ascent)  # fmt: skip

@@ -1,7 +1,7 @@
 """What a step costs: the reduced simulator against the d-dimensional one, closed form and autograd (measured on request).
 
-Every rival advances the same number of chains by `chunk` steps on the attention model, its fresh noise included, so
-the recorded times compare a chain-step with a chain-step. The official code runs one chain at a time; here its rival
+Every baseline advances the same number of chains by `chunk` steps on the attention model, its fresh noise included, so
+the recorded times compare a chain-step with a chain-step. The official code runs one chain at a time; here its stand-in
 is batched as well, which is to its advantage.
 """
 

@@ -1,7 +1,8 @@
 """The direct simulator: chains of w in R^d, tokens and all. What the reduced simulator must agree with in law.
 
-Section 3.1 of the specification: w <- w - lr sum_l a_l (x_l + P_l / sqrt d), then w is rescaled to |w|^2 = d. `Direct`
-uses the closed-form slopes; `autograd_step` differentiates the loss as the official code does, and is the benchmark's rival.
+As in the official code: w <- w - lr sum_l a_l (x_l + P_l / sqrt d), then w is rescaled to |w|^2 = d. `Direct`
+uses the closed-form slopes; `autograd_step` differentiates the loss as the official code does, and is the benchmark's
+baseline.
 The teacher is sqrt d times the first coordinate, the positional encoding p the second: the law is the same in any basis.
 """
 

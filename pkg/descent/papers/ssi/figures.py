@@ -1,4 +1,4 @@
-"""The room's figures, section 11 of the specification. A docstring is a caption; measured numbers come from the records."""
+"""The room's figures. A docstring is a caption; measured numbers come from the records."""
 
 from __future__ import annotations
 

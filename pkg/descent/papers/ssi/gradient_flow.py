@@ -1,4 +1,6 @@
-"""What the chains follow as d grows: ordinary differential equations, escape times, growth rates. Section 3.4 [derived].
+"""What the chains follow as d grows: ordinary differential equations, escape times, growth rates.
+
+Derived (docs/papers/ssi.md).
 
     dm/dtau = -[R_m - m (m R_m + e R_e)] - (lr/2) V m,   de/dtau = -[R_e - e (m R_m + e R_e)] - (lr/2) V e,   tau = lr t/d,
 

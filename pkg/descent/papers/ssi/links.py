@@ -1,7 +1,7 @@
 """Students and targets: what a chain does with one fresh sequence, as the slopes a_l = dl/ds_l of its loss.
 
-Arnaboldi et al., arXiv 2506.02651; the closed forms are section 3.3 of our specification [derived], the models are
-read in the official code. Tensors have tokens L on the last axis but one and rows (chains) or quadrature nodes R last:
+Arnaboldi et al., arXiv 2506.02651; the closed forms are derived (docs/papers/ssi.md), the models are read in the
+official code. Tensors have tokens L on the last axis but one and rows (chains) or quadrature nodes R last:
 s, zstar (L, R) are the student's and the teacher's fields, both N(0, 1) up to the shift by the positional encoding.
 All losses are l = (f - y)^2 / 2 or |T - att|_F^2 / 2 ("sq"); "fro" is |T - att|_F, which the official simulation uses.
 """

@@ -1,6 +1,6 @@
 """The exact reduced simulator of SGD on the plain (untied) network f = sigma(L^{-1/2} sum_l <w_l, x_l>).
 
-Section 3.2 of the specification [derived]. Token l has its own vector w_l = (m_l, r_l) in units of sqrt d; the whole
+Derived (docs/papers/ssi.md). Token l has its own vector w_l = (m_l, r_l) in units of sqrt d; the whole
 vector in R^{Ld} is rescaled to its norm, not each token's, as in the official code:
 
     s_l = m_l Z_l0 + r_l Z_l1,   (m'_l, r'_l) = (m_l, r_l) - kappa a Z_l,   o_l = (kappa a)^2 chi^2_{d-2},

@@ -1,6 +1,6 @@
 """Expectations over Gaussian fields by Gauss-Hermite quadrature: the population loss and everything derived from it.
 
-Section 3.4 of the specification. With two tokens and the opposite positional encoding the student's fields are
+Derived (docs/papers/ssi.md). With two tokens and the opposite positional encoding the student's fields are
 
     s_1 = m z_1 + sqrt(1 - m^2) u_1 + e,   s_2 = m z_2 + sqrt(1 - m^2) u_2 - e,   z, u iid N(0, 1),
 

@@ -1,6 +1,6 @@
 """The exact reduced simulator of SGD on one vector: the law of the d-dimensional chain in O(L) numbers a step.
 
-Section 3.2 of the specification [derived]. In units of sqrt d the student is w = (m, e, r) on the teacher's direction
+Derived (docs/papers/ssi.md). In units of sqrt d the student is w = (m, e, r) on the teacher's direction
 w*, the positional encoding p and its own residual's unit vector. A fresh token x_l ~ N(0, I/d) enters through its three
 projections (Z_l0, Z_l1, Z_l2) ~ N(0, 1) and through the length of what is left, which is chi-square distributed. So
 with kappa = lr/d

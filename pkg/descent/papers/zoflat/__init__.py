@@ -1,9 +1,10 @@
 """Zeroth-order optimisation finds flat minima (Zhang et al., arXiv 2506.05454, NeurIPS 2025).
 
 The methods: `zo` (two-point zeroth order, the paper's), its control `dd` (no smoothing), `gd` and `sam`, each a builder
-from a problem and its settings to a step. The problems: `Bilinear` (section 4.1's test function), `LiftedModel` (the
-over-parameterised SVM and logistic regression of 4.2, reduced exactly) and `ExplicitModel` (the same, all D weights). For
-language models (4.3) ZO works in place: `buffered` and `regenerating`; the models are `LastLayer` and `PromptRoberta`.
+from a problem and its settings to a step. The problems: `Bilinear` (the test function of Fig. 1), `LiftedModel` (the
+over-parameterised SVM and logistic regression of Fig. 2, reduced exactly) and `ExplicitModel` (the same, all D weights). For
+language models (Fig. 3) ZO works in place: `buffered` and `regenerating`; the models are `LastLayer` and `PromptRoberta`.
+Sources and derivations: docs/papers/zoflat.md.
 """
 
 from descent.core.public import exports

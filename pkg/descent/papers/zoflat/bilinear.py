@@ -1,4 +1,4 @@
-"""The test function of section 4.1: f(y, z) = (y^T z - 1)^2 / 2 on R^n x R^n, minimal on a hyperboloid.
+"""The test function (Fig. 1; docs/papers/zoflat.md): f(y, z) = (y^T z - 1)^2 / 2 on R^n x R^n, minimal on a hyperboloid.
 
 Its Hessian's trace is |y|^2 + |z|^2 everywhere (the residual's terms are off the diagonal), at least 2 on the solution
 set. A point is x = (y, z) of shape (..., 2n).

@@ -1,4 +1,4 @@
-"""Section 4.2: ZO, GD, DD and SAM on over-parameterised SVM and logistic regression, seeds as columns."""
+"""Fig. 2: ZO, GD, DD and SAM on over-parameterised SVM and logistic regression, seeds as columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The prompts of section 4.3 at the paper's own scale: LM-BFF's few-shot tasks, tokenised for RoBERTa.
+"""The prompts of Fig. 3 at the paper's own scale: LM-BFF's few-shot tasks, tokenised for RoBERTa.
 
 Reads LM-BFF's `original/` folder (SST-2/{train,dev}.tsv, sst-5/{train,test}.csv, trec/{train,test}.csv) and samples as its
 generate_k_shot_data.py does with MeZO's 1,000-test mode: numpy's legacy generator with the data seed shuffles the

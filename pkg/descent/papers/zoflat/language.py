@@ -1,4 +1,4 @@
-"""Section 4.3: fine-tuning a pretrained language model with ZO and with gradient descent; its Hessian's trace on the way.
+"""Fig. 3: fine-tuning a pretrained language model with ZO and with gradient descent; its Hessian's trace on the way.
 
 ZO is MeZO (mezo.py), gradient descent runs without dropout and without clipping (the official GD path has both, its ZO
 path neither; so both methods descend one objective here). Rows R are seeds.

@@ -1,4 +1,4 @@
-"""The over-parameterised linear models of section 4.2, exactly, without ever forming their D features.
+"""The over-parameterised linear models of Fig. 2, exactly, without ever forming their D features (derived: docs/papers/zoflat.md).
 
 Standardised features Xs (N, p) are lifted by W ~ N(0, 1)^{p x D} and standardised again. Their columns have mean zero,
 so the lifted features are Xs A with A = W diag(1 / s), s_j^2 = W_j^T C W_j, C = Xs^T Xs / N, and a weight vector

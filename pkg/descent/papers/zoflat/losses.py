@@ -1,4 +1,4 @@
-"""The two binary losses of section 4.2 as functions of margins m_i = y_i x_i^T w, y in {-1, +1}.
+"""The two binary losses of Fig. 2 as functions of margins m_i = y_i x_i^T w, y in {-1, +1}.
 
 Margins are (N, S): N examples, a column a seed. `smoothing` is l, `change` is dm = y x^T u, so that
 f(w +- l u) = value(m +- l dm): two losses cost no product with the data.

@@ -1,4 +1,4 @@
-"""Section 4.1: ZO, its control DD and gradient descent on the test function, every row in one tensor program.
+"""Fig. 1: ZO, its control DD and gradient descent on the test function, every row in one tensor program.
 
 Rows are variants x seeds. All start from the seed's own point, and the random walks share their directions (as the
 official script shares its seed), so DD is simply the row without smoothing. Gradient descent runs beside them.

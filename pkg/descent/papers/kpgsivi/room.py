@@ -1,0 +1,134 @@
+"""What this room declares: metrics, methods and experiments. Labels and texts only; no training module reads it."""
+
+from __future__ import annotations
+
+from descent.core.declare import ExperimentCard, MethodCard, Metric, Room
+from descent.papers.kpgsivi.settings import SETTINGS
+
+METRICS = {
+    "sliced": Metric("", "Sliced Wasserstein-2 distance between equal samples of q and of the target.", "lower", log=True),
+    "floor": Metric("", "The same between two samples of the target: what a perfect q would show.", "lower", log=True),
+    "forward_divergence": Metric("nats", "KL(p || q), estimated.", "lower"),
+    "reverse_divergence": Metric("nats", "KL(q || p), estimated.", "lower"),
+    "left_share": Metric("", "Share of q's points with a negative first coordinate.", "none"),
+    "weight_error": Metric("", "Distance of that share to the left mode's weight.", "lower"),
+    "log_scale": Metric("", "Mean over coordinates of log sigma.", "none"),
+    "bandwidth": Metric("", "The kernel's h at the step.", "none", log=True),
+    "share": Metric("", "KPG-IS: mean over points of a(z), the proposal's weight of the standard normal.", "none"),
+    "effective": Metric("latents", "KPG-IS: mean over points of (sum w)^2 / sum w^2.", "none"),
+    "overflow": Metric("", "KPG-IS: share of pairs with a latent of their own that found no slot and were thinned.", "lower"),
+    "deviation_ratio": Metric("", "Mean over coordinates of q's standard deviation over the truth's.", "none"),
+    "mean_error": Metric("", "Mean over coordinates of |difference of means| over the truth's deviation.", "lower"),
+    "correlation_slope": Metric("", "Slope through the origin of q's pairwise correlations on the truth's; 1 is perfect.", "none"),
+    "correlation_error": Metric("", "Root mean squared error of the pairwise correlations.", "lower"),
+    "correlation_floor": Metric("", "The slope of an equal sample of the truth: how far noise alone moves it.", "none"),
+    "log_likelihood": Metric("nats", "Mean over test rows of the log predictive probability.", "higher"),
+    "accuracy": Metric("", "Share of test rows that the posterior mean probability puts in the right class.", "higher"),
+    "path_error": Metric("", "Root mean squared difference of q's mean path and the truth's.", "lower"),
+    "mll": Metric("nats", "The authors' marginal score: log of q's marginal kernel densities, summed over coordinates and draws of the truth.", "higher"),
+    "acceptance": Metric("", "Mean acceptance rate of the HMC chains.", "none"),
+    "first_mean": Metric("", "Mean of the first coordinate under the truth.", "none"),
+    "first_deviation": Metric("", "Its standard deviation.", "none"),
+    "gradient_variance": Metric("", "Trace of the gradient's covariance over all parameters, at held parameters and bandwidth.", "lower", log=True),
+    "scale_over_bandwidth": Metric("", "Geometric mean of sigma over the bandwidth h.", "none", log=True),
+    "distance_squared": Metric("", "Squared distance of KPG's and amortised SVGD's mean gradients, free of noise; may come out below 0.", "lower"),
+    "gradient_squared": Metric("", "Squared length of their common mean gradient, free of noise.", "none"),
+    "cosine": Metric("", "Cosine of the two averaged gradients.", "higher"),
+    "signal_to_noise": Metric("", "Length of amortised SVGD's averaged gradient over its standard error.", "none", log=True),
+    "distance_over_noise": Metric("", "|difference of the averaged gradients|^2 over its expectation if the difference were pure noise; about 1 then.", "lower"),
+    "work": Metric("flop", "Floating-point operations of a step's matrix products, a seed.", "lower", log=True),
+    "step_cpu_seconds": Metric("s", "CPU time of a step, all seeds side by side.", "lower", log=True),
+    "step_wall_seconds": Metric("s", "Wall time of a step.", "lower", log=True),
+}  # fmt: skip
+
+DESCENT = ("batch", "step_size", "beta2", "decay", "decay_every", "warm_up")
+PROPOSAL = ("share_low", "share_high", "proposal_width")
+
+METHODS = {
+    "kpgis": MethodCard(
+        "KPG-IS", "headline", "The paper's full method: kernelised path gradient with auxiliary latents from a learned proposal, weighed by importance.",
+        "code", (*DESCENT, "latents", *PROPOSAL, "slots", "later_slots"), builder="importance:kpgis",
+    ),
+    "kpg": MethodCard(
+        "KPG", "headline", "The kernelised path gradient with auxiliary latents of the prior.", "code", (*DESCENT, "latents"),
+        builder="kernelised:kpg",
+    ),
+    "ksivi": MethodCard(
+        "KSIVI", "rival", "Minimises a kernel Stein discrepancy; differentiates the target's score, the kernel and its bandwidth.", "code",
+        (*DESCENT, "latents", "kernel"), builder="stein:ksivi",
+    ),
+    "asvgd": MethodCard(
+        "Amortised SVGD", "rival", "KPG's loop with the kernel's gradient in the place of the conditional score.", "paper",
+        (*DESCENT, "latents"), builder="kernelised:asvgd",
+    ),
+    "sivi": MethodCard(
+        "SIVI", "rival", "Surrogate bound with K extra latents, everything differentiated.", "derived", (*DESCENT, "latents"),
+        builder="bound:sivi",
+    ),
+    "bsivi": MethodCard(
+        "BSIVI", "baseline", "The plain path gradient: KPG without its kernel, the score of q from K fresh latents.", "code", (*DESCENT, "latents"),
+        builder="posterior_score:bsivi",
+    ),
+    "sivism": MethodCard(
+        "SIVI-SM", "baseline", "Score matching against a trained critic.", "derived", (*DESCENT, "critic_width"), builder="critic:sivism",
+    ),
+    "uivi": MethodCard(
+        "UIVI", "baseline", "The plain path gradient, the score of q from an HMC chain over the latent.", "derived",
+        (*DESCENT, "burn_in", "kept", "leapfrog", "leapfrog_step"), builder="posterior_score:uivi",
+    ),
+    "aisivi": MethodCard(
+        "AISIVI", "baseline", "The plain path gradient with latents from KPG-IS's proposal (the official code has a flow there).", "ours",
+        (*DESCENT, "latents", *PROPOSAL), builder="posterior_score:aisivi",
+    ),
+    "asvgd_released": MethodCard(
+        "Amortised SVGD, as released", "control", "The authors' scripts: repulsion without its kernel weight, summed over the wrong index. Judged nowhere.",
+        "code", DESCENT, builder="kernelised:asvgd_released",
+    ),
+    "hmc": MethodCard("HMC", "control", "Long Hamiltonian Monte Carlo: the ground truth.", "ours"),
+}  # fmt: skip
+
+PROBLEM = ("target", "latent", "hidden", "log_variance", "floor")
+PATH = ("path_steps", "observations")
+MODES = ("left", "distance")
+RUN = ("steps", "block", "points")
+TOYS = (
+    *PROBLEM,
+    *RUN,
+    "evaluated",
+    "directions",
+    "divergence_points",
+    "components",
+    "reverse_components",
+    "kept_points",
+)
+POSTERIORS = (*PROBLEM, *PATH, *RUN, "evaluated", "directions", "density_points", "kept_points")
+TRUTH = ("target", *PATH, "chains", "transitions", "truth_leapfrog", "truth_step", "spread", "centre", "snapshots")
+VARIANCE = (*PROBLEM, *PATH, "steps", "block", "batch", "replicates", "pairs", "paired_at", "spacing", "median_points")
+BLIND = (*PROBLEM, *MODES, *RUN, "evaluated", "from_start")
+COST = (*PROBLEM, *PATH, "rows")
+HERE = "descent.papers.kpgsivi"
+
+ROOM = Room(
+    settings=SETTINGS,
+    metrics=METRICS,
+    methods=METHODS,
+    experiments={
+        "toys": ExperimentCard(f"{HERE}.toys", TOYS),
+        "plateau": ExperimentCard(f"{HERE}.toys", TOYS),
+        "kernels": ExperimentCard(f"{HERE}.toys", TOYS),
+        "released": ExperimentCard(f"{HERE}.toys", TOYS),
+        "chains": ExperimentCard(f"{HERE}.toys", TOYS),
+        "truth": ExperimentCard(f"{HERE}.truth", TRUTH),
+        "logistic": ExperimentCard(f"{HERE}.posteriors", POSTERIORS),
+        "diffusion": ExperimentCard(f"{HERE}.posteriors", POSTERIORS),
+        "sizes_truth": ExperimentCard(f"{HERE}.truth", TRUTH),
+        "sizes": ExperimentCard(f"{HERE}.posteriors", POSTERIORS),
+        "variance": ExperimentCard(f"{HERE}.variance", VARIANCE),
+        "variance_late": ExperimentCard(f"{HERE}.variance", VARIANCE),
+        "pretrain": ExperimentCard(f"{HERE}.pretrain", BLIND),
+        "blindness": ExperimentCard(f"{HERE}.blindness", BLIND),
+        "cold": ExperimentCard(f"{HERE}.blindness", BLIND),
+        "work": ExperimentCard(f"{HERE}.cost", COST),
+        "cost": ExperimentCard(f"{HERE}.cost", (*COST, "repeats")),
+    },
+)
