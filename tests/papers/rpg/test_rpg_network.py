@@ -18,6 +18,7 @@ from descent.papers.rpg.control import METHODS
 from descent.papers.rpg.linear import reward_to_go
 from descent.papers.rpg.network import Past
 from descent.papers.rpg.problem import Trajectories
+from descent.papers.rpg.room import ROOM
 from descent.runner.run import perform
 
 F64 = {"dtype": torch.float64}
@@ -162,11 +163,28 @@ def no_physics(monkeypatch):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_runs_on_physics_with_a_network(no_physics, method):
-    variants = (Variant(method, {}, {**SWIMMER, "window": 3, "epoch": 3, "baseline": "avg"}, (500, 501)),)
+    variants = (
+        Variant(
+            method,
+            {},
+            {**SWIMMER, "window": 3, "epoch": 3, "baseline": "avg"},
+            (500, 501),
+            takes=ROOM.methods[method].settings,
+        ),
+    )
     job = Job("rpg", "swimmer", "all", "paper", "train", "descent.papers.rpg.control", (), variants)
     frame = perform(job).frame(job)
     assert set(frame["metric"]) == {"mean_return", "fresh", "auc", "final_return"} and (frame["status"] == "ok").all()
-    alone = Job("rpg", "swimmer", "all", "paper", "train", "x", (), (Variant(method, {}, variants[0].params, (501,)),))
+    alone = Job(
+        "rpg",
+        "swimmer",
+        "all",
+        "paper",
+        "train",
+        "x",
+        (),
+        (Variant(method, {}, variants[0].params, (501,), takes=variants[0].takes),),
+    )
     part = perform(Job(**{**alone.__dict__, "module": job.module})).frame(alone)
     whole = frame[frame["seed"] == 501].reset_index(drop=True)
     np.testing.assert_allclose(part["value"], whole["value"], rtol=1e-6)
@@ -187,7 +205,7 @@ def test_a_resumed_network_run_gives_the_same_bytes(no_physics, tmp_path):
             if not self.left:
                 raise Killed
 
-    variants = (Variant("rpg", {}, {**SWIMMER, "window": 3}, (500,)),)
+    variants = (Variant("rpg", {}, {**SWIMMER, "window": 3}, (500,), takes=ROOM.methods["rpg"].settings),)
     job = Job("rpg", "swimmer", "all", "paper", "train", "descent.papers.rpg.control", (), variants)
     with pytest.raises(Killed):
         perform(job, checkpoint=Dying(tmp_path / "c", "key", every=0))

@@ -30,7 +30,7 @@ ESTIMATORS = {"mis": 112.9, "bh": 145.5}
 
 
 def entry(policy, name, method, budget, **changes):
-    build, _ = METHODS[method]
+    build = METHODS[method]
     start = torch.zeros(len(SEEDS), 4, dtype=torch.float64)
     return Entry(name, build(policy, **changes), SEEDS, budget, start)
 
