@@ -65,6 +65,14 @@ def test_a_failed_job_says_what_why_and_where_its_log_is(run, tmp_path):
     assert run.course.failures == [Failure("train_cpu", "tiny/a/one", "OSError: no space", str(log))]
 
 
+def test_a_cluster_s_job_keeps_its_number_and_no_log_s_place_is_cut(run):
+    starting(run)
+    text = run.feed("job_error", jobid=1, rule_name="train_cpu", log=[], aux={"external_jobid": 4711}, text="id: 4711")
+    assert "FAILED  tiny/a/one" in text and text.endswith("id: 4711")
+    place = f"Job 2 has been submitted with SLURM jobid 4712 (log: /{'x' * 300}.log)."
+    assert run.feed(None, text=place) == place
+
+
 def test_no_line_is_longer_than_a_person_reads(run):
     starting(run)
     for event, words in {

@@ -35,11 +35,8 @@ def committed(root: Path, folder: str) -> dict[str, bytes]:
     if done is None:
         return {}
     with tarfile.open(fileobj=io.BytesIO(done)) as archive:
-        return {
-            str(Path(member.name).relative_to(folder)): archive.extractfile(member).read()
-            for member in archive
-            if member.isfile()
-        }
+        found = {member.name: archive.extractfile(member) for member in archive if member.isfile()}
+        return {Path(name).relative_to(folder).as_posix(): file.read() for name, file in found.items() if file}
 
 
 def tracked(root: Path, path: Path) -> bool:

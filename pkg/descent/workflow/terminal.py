@@ -85,7 +85,7 @@ class Watch(logging.Handler):
         super().__init__()
         self.course, self._ahead, self._known = course, ahead, False
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def emit(self, record: Any) -> None:
         event = str(getattr(record, "event", "") or "")
         if event == "job_info":
             if not self._known:
@@ -108,10 +108,13 @@ class Lines(logging.Formatter):
         super().__init__()
         self.course, self.plain, self.made_elsewhere, self.dry = course, plain, made_elsewhere, dry
 
-    def format(self, record: logging.LogRecord) -> str:
-        return "\n".join(short(line) for line in self._text(record).splitlines())
+    def format(self, record: Any) -> str:
+        if getattr(record, "aux", None):  # a cluster's job: its number and its own log stand in Snakemake's words
+            return "\n".join([*told(self.course.failures[-1:]), str(self.plain.format(record) or "")])
+        # Where a log lies is never cut: it is there to be copied.
+        return "\n".join(line if "log: " in line else short(line) for line in self._text(record).splitlines())
 
-    def _text(self, record: logging.LogRecord) -> str:
+    def _text(self, record: Any) -> str:
         event = str(getattr(record, "event", "") or "")
         if self.dry:
             return str(self.plain.format(record) or "")
