@@ -34,6 +34,19 @@ def dry_runs(root: Path, scale: str, papers: str = "all", draws: int = DRAWS) ->
     return found
 
 
+def unread(root: Path, scale: str, papers: str = "all") -> dict[str, list[str]]:
+    """paper -> the experiments that this scale runs and no claim reads: figures and tables must be their reason."""
+    plan = make_plan(root, read_study(root, {"scale": scale, "papers": papers}))
+    found = {}
+    for slug, paper in plan.papers.items():
+        read = {name for claim in parse_claims(paper.claims).values() for name in claim.experiments()}
+        fed = {need for job in plan.of(slug) for ids in job.needs.values() for need in (i.split("/")[1] for i in ids)}
+        found[slug] = [
+            name for name in dict.fromkeys(job.experiment for job in plan.of(slug)) if name not in read | fed
+        ]
+    return {slug: names for slug, names in found.items() if names}
+
+
 def main() -> None:
     """Write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
