@@ -11,7 +11,7 @@ import pytest
 from hill.make import plan_of, write_results
 from PIL import Image
 
-from descent.report.figures import Frames, NotRun, draw, slim, texts
+from descent.report.figures import NotRun, ResultFrames, draw, slim, texts
 
 
 def contents(folder):
@@ -84,7 +84,7 @@ def test_any_other_failure_is_an_error(tmp_path, monkeypatch):
 
 
 def test_frames_select_and_give_reasons(published):
-    frames = Frames(published[0])
+    frames = ResultFrames(published[0])
     rows = frames.select("descent", "loss", "gd", data="plain")
     assert set(rows["method"]) == {"gd"} and set(rows["metric"]) == {"loss"} and set(rows["data"]) == {"plain"}
     assert frames.select("descent", "loss", "sam", data="rough").empty

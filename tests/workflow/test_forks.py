@@ -72,9 +72,13 @@ def test_a_call_runs_in_a_fork_with_the_callers_folder_and_environment(server, f
     first = json.loads(path.read_text())
     assert first["folder"] == str(tmp_path) and first["word"] == "mine" and first["more"] == [1, "b"]
     assert first["torch"], "torch is there without an import"
-    assert set(first["ours"]) <= {"descent", "descent.workflow", "descent.workflow.forks"}, (
-        "the study's code is read by each job anew"
-    )
+    assert set(first["ours"]) <= {
+        "descent",
+        "descent.core",
+        "descent.core.leftovers",
+        "descent.workflow",
+        "descent.workflow.forks",
+    }, "the study's code is read by each job anew"
     asked(server, f"'called:note', path={str(path)!r}")
     assert json.loads(path.read_text())["pid"] != first["pid"]
 

@@ -48,7 +48,7 @@ def run(folder, *arguments, **options):
 def would_run(folder):
     """The jobs that a dry run names."""
     output = run(folder, "-n", *SMOKE, *RECORDS).stdout
-    jobs = set(re.findall(r"output: results/smoke/tiny/(\S+)/records\.parquet", output))
+    jobs = set(re.findall(r"  tiny/(\S+) starts \(", output))
     assert jobs or "Nothing to be done" in output, output
     return jobs
 

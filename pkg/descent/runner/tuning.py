@@ -4,6 +4,7 @@
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportReturnType=false
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -49,12 +50,12 @@ def choose_best(job: Job, records: pd.DataFrame) -> tuple[Records, list[dict[str
         best = valid["score"].idxmax() if spec["best"] == "max" else valid["score"].idxmin()
         chosen.append(
             {
-                "group": {name: _plain(value) for name, value in named.items()},
+                "group": {name: _plain(value) for name, value in named.items() if not pd.isna(value)},
                 "values": _named(points.loc[best], over),
                 "metric": spec["metric"],
                 "score": float(points.loc[best, "score"]),
                 "seeds": sorted({int(seed) for seed in last["seed"]}),
-                "grid": [{**_named(p, over), "score": float(p["score"])} for _, p in points.iterrows()],
+                "grid": [{**_named(p, over), "score": _score(p["score"])} for _, p in points.iterrows()],
             }
         )
         for i, point in points.iterrows():
@@ -67,6 +68,11 @@ def choose_best(job: Job, records: pd.DataFrame) -> tuple[Records, list[dict[str
 def _named(point: pd.Series, names: list[str]) -> dict[str, Any]:
     """The point's values of those axes that its method has: an axis may be listed for some methods only."""
     return {name: _plain(point[name]) for name in names if not pd.isna(point[name])}
+
+
+def _score(value: float) -> float | None:
+    """None where a seed of the point diverged: JSON has no number for it."""
+    return float(value) if math.isfinite(value) else None
 
 
 def _plain(value: Any) -> Any:
