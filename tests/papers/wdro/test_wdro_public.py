@@ -1,8 +1,5 @@
 """The public classes: the documented example, no twin of the study's method, refusals, precisions, scikit-learn."""
 
-import re
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -22,25 +19,8 @@ from descent.papers.wdro import (
 )
 from descent.papers.wdro.regression import least_squares
 
-PAGE = Path(__file__).resolve().parents[3] / "docs/papers/wdro.md"
 F64 = torch.float64
 squared = nn.MSELoss(reduction="none")
-
-
-def test_the_example_of_the_documentation_runs_and_is_short():
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.S)
-    assert len(blocks) == 2 and blocks[1].count("\n") <= 12
-    before = np.random.get_state()[1].copy()
-    names = {}
-    exec(blocks[0], names)
-    state = torch.random.get_rng_state()
-    exec(blocks[1], names)
-    assert torch.equal(state, torch.random.get_rng_state()) and np.array_equal(before, np.random.get_state()[1])
-    assert names["robust"].calls == 15 and 0.01 <= names["robust"].dual.item() <= 1000
-    again = {}
-    for block in blocks:
-        exec(block, again)
-    assert torch.equal(again["net"].weight, names["net"].weight)  # twice the same bytes
 
 
 @pytest.mark.parametrize("sampler", ["plain", "library"])
