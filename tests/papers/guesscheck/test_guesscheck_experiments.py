@@ -56,7 +56,7 @@ def value(frame, metric, seed, **where):
 
 
 def world(seed, task="sensing", rank=1, count=15):
-    """Target and measurements of a seed as the specification has them, from the seed's own streams."""
+    """Target and measurements of a seed as docs/papers/guesscheck.md has them, from the seed's own streams."""
     left = STREAMS.normal("target", [seed], (5, rank), "left", rank)[0].numpy()
     right = STREAMS.normal("target", [seed], (rank, 5), "right", rank)[0].numpy()
     target = left @ right / np.linalg.norm(left @ right)
