@@ -65,8 +65,8 @@ onstart:
 
 onsuccess:
     warm.stop()
-    if COURSE:
-        print("\n".join(ending.succeeded(STUDY)), file=sys.stderr)
+    if COURSE and (said := ending.succeeded(STUDY)):
+        print("\n".join(said), file=sys.stderr)
 
 
 onerror:

@@ -119,6 +119,8 @@ class Lines(logging.Formatter):
         if self.dry:
             return str(self.plain.format(record) or "")
         if event == "job_info":
+            if record.rule_name == "all":  # the end of the plan, which does nothing
+                return ""
             name = name_of(record.rule_name, record.wildcards)
             return f"{_now()}  {name} starts ({reason(record.reason, self.made_elsewhere(record.jobid))})"
         if event == "progress":
@@ -135,9 +137,12 @@ class Lines(logging.Formatter):
     def _progress(self, done: int, total: int) -> str:
         ended, self.course.ended = self.course.ended, []
         left = self.course.left()
-        ahead = f", about {span(left)} left" if left is not None and done < total else ""
+        ahead = f", about {span(left)} left" if left and done < total else ""
         of = f"{done:>{len(str(total))}} of {total} done{ahead}"
-        return "\n".join(f"{_now()}  [{of}]  {name}  {span(seconds)}" for name, seconds in ended) or f"{_now()}  [{of}]"
+        return (
+            "\n".join(f"{_now()}  [{of}]  {name}  {span(seconds)}" for name, seconds in ended if name != "all")
+            or f"{_now()}  [{of}]"
+        )
 
 
 def install(workflow: Any, weight: Callable[[str, str], float]) -> Course:
