@@ -68,13 +68,6 @@ def test_two_checkouts_on_one_store_keep_their_runs(checkout, shared, tmp_path):
     assert two["removed"] == 0 and one["experiment_id"] != two["experiment_id"]
     again = mirror(checkout, uri)
     assert (again["written"], again["removed"]) == (0, 0) and again["runs"] == one["runs"]
-    shutil.rmtree(
-        other / "results" / "hill" / next(p.name for p in (other / "results" / "hill").iterdir() if p.name == "sweep")
-    )
-    results = Results(plan_of(other), "hill", other / "results", other / "bench")
-    for id in [id for id in results.plan.jobs if "/sweep/" in id]:
-        del results.plan.jobs[id]
-    assert track.mirror(results, other / "reports" / "study", uri, root=other)["removed"] == 1
     assert mirror(checkout, uri)["written"] == 0
     assert everything(uri, theirs) == before
 

@@ -109,7 +109,7 @@ def test_killed_with_9_and_run_again_it_ends_with_the_bytes_of_an_undisturbed_ru
         [sys.executable, "-m", "snakemake", *SMOKE, *RECORDS], cwd=folder, env=environment,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
-    limit = time.monotonic() + 120
+    limit = time.monotonic() + 500
     while not (folder / RECORDS[0]).exists() and time.monotonic() < limit:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)

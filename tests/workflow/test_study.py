@@ -3,6 +3,7 @@
 import filecmp
 import json
 import os
+import re
 
 import pytest
 
@@ -60,8 +61,9 @@ def test_a_changed_claim_is_judged_anew_and_trains_nothing(studies):
         output = snakemake(studies[1], "-n", *SMOKE, "--", "reports/smoke/index.html").stdout
     finally:
         path.write_text(text)
-    assert "rule judge:" in output and "rule front:" in output
-    assert "rule train" not in output and "rule select" not in output
+    planned = set(re.findall(r"^(\w+) +\d+$", output, flags=re.M))
+    assert {"judge", "front"} <= planned, output
+    assert not [rule for rule in planned if rule.startswith("train") or rule == "select"], output
 
 
 def test_a_tracking_server_that_is_down_fails_the_mirror_alone_and_last(studies):

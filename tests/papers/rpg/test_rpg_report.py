@@ -239,8 +239,8 @@ def test_every_figure_is_drawn(smoke, tmp_path):
 
 
 def test_the_moving_average_of_a_figure_is_that_of_the_claims():
-    from descent.claims.model import Smooth
-    from descent.claims.reading import Series, smoothed
+    from descent.claims.operands.reading import Series, smoothed
+    from descent.claims.read.operands import Smooth
     from descent.papers.rpg.figures import on_a_grid, reached, smooth
 
     rng = np.random.default_rng(0)
