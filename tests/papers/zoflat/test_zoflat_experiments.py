@@ -33,7 +33,7 @@ def variant(experiment: str, method: str, seeds=(500, 501), setting=None, **give
     table = ROOM.allowed(experiment, method)
     setting = setting or {}
     given = {k: v for k, v in {**given, **setting}.items() if k in table}
-    return Variant(method, setting, with_defaults(table, table, given), seeds)
+    return Variant(method, setting, with_defaults(table, table, given), seeds, takes=ROOM.methods[method].settings)
 
 
 def job(experiment: str, *variants: Variant) -> Job:
