@@ -79,7 +79,7 @@ def test_the_records_are_the_bytes_of_a_local_run(run, tmp_path):
     subprocess.run([*command, "--results", str(tmp_path)], env=environment, check=True, stdout=subprocess.DEVNULL)
     for job in (GPU, CPU):
         there = folder / "results/paper/tiny" / job / "records.parquet"
-        assert there.read_bytes() == (tmp_path / "tiny" / job / "records.parquet").read_bytes()
+        assert there.read_bytes() == (tmp_path / "paper" / "tiny" / job / "records.parquet").read_bytes()
 
 
 def test_a_lost_job_is_reported_with_its_id_its_logs_and_its_reason(run):
