@@ -261,7 +261,7 @@ def noise_floor(y: Array, *, half: int | None = None, splits: int = 100, seed: i
         raise SettingError(f"noise_floor: `half` must be at most half of the {y.shape[2]} units, got {half}")
     halves = similarity.random_halves(STREAMS.numpy("halves", seed), y.shape[2], half, splits).to(y.device)
     rows = y.flatten(0, 1)
-    return similarity.floor(rows, rows, halves, halves[:, 1], conditions=y.shape[0]).other_half
+    return similarity.half_distances(rows, rows, halves[:, 1], halves[:, 0])
 
 
 # What is refused

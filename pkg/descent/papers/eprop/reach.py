@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,13 +22,21 @@ from descent.papers.eprop.matching import matched
 from descent.papers.eprop.network import Seeds, initial, random_feedback, wiring_of
 from descent.papers.eprop.reach_task import REACTION, one_trial_each, reach, reach_task, recorded, trial_numbers
 from descent.papers.eprop.rounds import Test, look_with, measure_with, rounds
-from descent.papers.eprop.similarity import Floor, centred, floor, nuclear, participation_ratio, random_halves
+from descent.papers.eprop.similarity import centred, half_distances, nuclear, participation_ratio, random_halves
 from descent.papers.eprop.start import start_numbers
 from descent.papers.eprop.training import learner
 
 FREE = ("gain", "lr")
 """Settings that may differ from row to row of one program."""
 CURVES = ("error", "distance", "unshifted_distance", "cka_distance")
+
+
+class Splits(NamedTuple):
+    """A seed's random halves: what its networks are held against."""
+
+    half: Tensor  # (splits, n) recorded units
+    chosen: Tensor  # (splits, n) units of a model
+    floor: Tensor  # (splits,) distance of the other half
 
 
 def run(job: Job, context: Context) -> Records:
@@ -132,6 +140,7 @@ def _record(variants, parts, recordings, context: Context, records: Records) -> 
     p, seeds = variants[0].params, variants[0].seeds
     joined = {name: torch.cat([part[name] for part in parts], dim=2 if name in CURVES else 1) for name in parts[0]}
     steps = np.arange(0, p["updates"] + 1, p["every"])
+    y, splits = splits_of(p, recordings, seeds, context)
     for i, variant in enumerate(variants):
         own = {name: joined[name][:, i].double().numpy() for name in CURVES}
         for name in CURVES:
@@ -146,7 +155,10 @@ def _record(variants, parts, recordings, context: Context, records: Records) -> 
         loose = matched(steps, own["error"], own["distance"], p["loose_error"])
         _add(records, variant, "loose_distance", loose.values, loose.status)
         kept, W = joined["kept"][i], {part: joined[part][i] for part in ("first", "last")}
-        normalised = [f.normalised.mean().item() for f in floors(kept, p, recordings, seeds, context)]
+        normalised = []
+        for x, split in zip(kept.double(), splits, strict=True):
+            far = half_distances(x, y, split.chosen, split.half)
+            normalised.append(((far - split.floor) / (1 - split.floor)).mean().item())
         _add(records, variant, "normalised_distance", normalised, match.status)
         _add(records, variant, "dimensions", participation_ratio(kept.double()).numpy(), match.status)
         label = array_label(variant)
@@ -171,18 +183,19 @@ def array_label(variant: Variant) -> str:
     return "_".join([variant.method, *(f"{name}={value}" for name, value in sorted(variant.setting.items()))])
 
 
-def floors(activity: Tensor, p: Mapping[str, Any], recordings, seeds: Sequence[int], context: Context) -> list[Floor]:
-    """The noise floor and the model's distance over random halves, a seed each; activity (S, P, N)."""
+def splits_of(p: Mapping[str, Any], recordings, seeds: Sequence[int], context: Context) -> tuple[Tensor, list[Splits]]:
+    """The recordings (P, q), and for each seed its random halves, units of a model, and the halves' distances."""
     columns = np.arange(p["data_from"], 121, p["stride"])
     y = torch.as_tensor(recorded(recordings, columns)).flatten(0, 1)
-    half = min(p["half"], y.shape[1] // 2, activity.shape[2])
+    half = min(p["half"], y.shape[1] // 2, p["units"])
     found = []
-    for x, seed in zip(activity.double(), seeds, strict=True):
+    for seed in seeds:
         random = context.streams.numpy("halves", seed)
         halves = random_halves(random, y.shape[1], half, p["splits"])
-        chosen = np.stack([random.permutation(x.shape[1])[:half] for _ in range(p["splits"])])
-        found.append(floor(x, y, halves, torch.as_tensor(chosen), conditions=8))
-    return found
+        chosen = np.stack([random.permutation(p["units"])[:half] for _ in range(p["splits"])])
+        floor = half_distances(y, y, halves[:, 1], halves[:, 0])
+        found.append(Splits(halves[:, 0], torch.as_tensor(chosen), floor))
+    return y, found
 
 
 def leading(activity: Tensor, components: int) -> Tensor:

@@ -9,7 +9,7 @@ from descent.core.context import Context
 from descent.core.job import Job
 from descent.core.records import Records
 from descent.papers.eprop.reach_task import DIRECTIONS, recorded
-from descent.papers.eprop.similarity import centred, condition_average, floor, procrustes, random_halves
+from descent.papers.eprop.similarity import centred, condition_average, half_distances, procrustes, random_halves
 
 
 def run(job: Job, context: Context) -> Records:
@@ -25,8 +25,9 @@ def run(job: Job, context: Context) -> Records:
         half, found = min(p["half"], y.shape[1] // 2), []
         for seed in seeds:
             halves = random_halves(context.streams.numpy("halves", seed), y.shape[1], half, p["splits"])
-            split = floor(y, y, halves, halves[:, 1], conditions=DIRECTIONS)  # no model: the other half in its place
-            found.append((split.other_half.mean(), split.average.mean()))
+            one, two = halves[:, 0], halves[:, 1]
+            average = condition_average(y, DIRECTIONS)
+            found.append(tuple(half_distances(x, y, two, one).mean() for x in (y, average)))
         for metric, values in zip(("noise_floor", "average_floor"), zip(*found, strict=True), strict=True):
             records.add(variant, metric, torch.stack(values))
     return records

@@ -95,15 +95,23 @@ def random_halves(random: np.random.Generator, units: int, half: int, splits: in
     return torch.as_tensor(order).unflatten(1, (2, half))
 
 
+def half_distances(x: Tensor, y: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """(splits,) Procrustes distances of x[:, rows[s]] and y[:, columns[s]]; x: (P, p), y: (P, q), rows and columns (splits, n).
+
+    Centring and products go column by column, so every split is a block of one product.
+    """
+    x, y = centred(x), centred(y)
+    block = (x.mT @ y)[rows[:, :, None], columns[:, None, :]]
+    size = x.square().sum(0)[rows].sum(-1) * y.square().sum(0)[columns].sum(-1)
+    return (nuclear(block) / size.sqrt()).clamp(-1, 1).arccos() / (math.pi / 2)
+
+
 def floor(x: Tensor, y: Tensor, halves: Tensor, chosen: Tensor, *, conditions: int) -> Floor:
     """Noise floor and normalised distance over random splits (official code).
 
     x: (P, p) model, y: (P, q) recordings; halves: (splits, 2, n) two disjoint sets of recorded units; chosen: (splits, n) units
     of the model.
     """
-    one, two = (
-        y[:, halves[:, 0]].movedim(0, 1).contiguous(),
-        y[:, halves[:, 1]].movedim(0, 1).contiguous(),
-    )  # (splits, P, n)
-    model = x[:, chosen].movedim(0, 1)
-    return Floor(procrustes(two, one), procrustes(model, one), procrustes(condition_average(two, conditions), one))
+    one, two = halves[:, 0], halves[:, 1]
+    average = half_distances(condition_average(y, conditions), y, two, one)
+    return Floor(half_distances(y, y, two, one), half_distances(x, y, chosen, one), average)
