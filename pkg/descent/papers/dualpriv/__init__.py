@@ -6,20 +6,20 @@ the frozen decoder of a small LLaVA (`Sizes`, `initial_parameters`) on synthetic
 Sources and derivations: docs/papers/dualpriv.md.
 """
 
+from typing import TYPE_CHECKING
+
 from descent.core.public import exports
 
-__getattr__, __dir__, __all__ = exports(
-    __name__,
-    {
-        "Features": "problem",
-        "Problem": "problem",
-        "Sizes": "model",
-        "dpsgd": "first_order",
-        "dpzero": "zeroth_order",
-        "initial": "lora",
-        "initial_parameters": "model",
-        "layout": "lora",
-        "prune": "tokens",
-        "draw_scenes": "scenes",
-    },
-)
+if TYPE_CHECKING:
+    from descent.papers.dualpriv.first_order import dpsgd as dpsgd
+    from descent.papers.dualpriv.lora import initial as initial
+    from descent.papers.dualpriv.lora import layout as layout
+    from descent.papers.dualpriv.model import Sizes as Sizes
+    from descent.papers.dualpriv.model import initial_parameters as initial_parameters
+    from descent.papers.dualpriv.problem import Features as Features
+    from descent.papers.dualpriv.problem import Problem as Problem
+    from descent.papers.dualpriv.scenes import draw_scenes as draw_scenes
+    from descent.papers.dualpriv.tokens import prune as prune
+    from descent.papers.dualpriv.zeroth_order import dpzero as dpzero
+
+__getattr__, __dir__, __all__ = exports(__name__)

@@ -6,27 +6,37 @@ The game: `Game` (scalar or matrix-valued states), `Players` (a graphon, or seve
 Sources and derivations: docs/papers/gmfg.md.
 """
 
+from typing import TYPE_CHECKING
+
 from descent.core.public import exports
 
-__getattr__, __dir__, __all__ = exports(
-    __name__,
-    {
-        "Game": "game",
-        "Players": "players",
-        "players_on": "players",
-        "population": "players",
-        "kernel": "graphons",
-        "nash": "oracles",
-        "best_response": "oracles",
-        "outer_rate": "oracles",
-        "Policy": "policy_gradient",
-        "pg": "policy_gradient",
-        "vanilla": "policy_gradient",
-        "unscaled": "policy_gradient",
-        "single": "policy_gradient",
-        "picard": "exact_response",
-        "damped": "exact_response",
-        "naive": "naive_slope",
-        "sampled": "model_free",
-    },
-)
+if TYPE_CHECKING:
+    from descent.papers.gmfg.exact_response import damped as damped
+    from descent.papers.gmfg.exact_response import picard as picard
+    from descent.papers.gmfg.game import Game as Game
+    from descent.papers.gmfg.graphons import kernel as kernel
+    from descent.papers.gmfg.model_free import sampled as sampled
+    from descent.papers.gmfg.naive_slope import naive as naive
+    from descent.papers.gmfg.oracles import best_response as best_response
+    from descent.papers.gmfg.oracles import nash as nash
+    from descent.papers.gmfg.oracles import outer_rate as outer_rate
+    from descent.papers.gmfg.players import Players as Players
+    from descent.papers.gmfg.players import players_on as players_on
+    from descent.papers.gmfg.players import population as population
+    from descent.papers.gmfg.policy_gradient import (
+        Policy as Policy,
+    )
+    from descent.papers.gmfg.policy_gradient import (
+        pg as pg,
+    )
+    from descent.papers.gmfg.policy_gradient import (
+        single as single,
+    )
+    from descent.papers.gmfg.policy_gradient import (
+        unscaled as unscaled,
+    )
+    from descent.papers.gmfg.policy_gradient import (
+        vanilla as vanilla,
+    )
+
+__getattr__, __dir__, __all__ = exports(__name__)

@@ -7,25 +7,35 @@ The methods, each a builder from a policy and its settings to a `Method`: `rpg` 
 Sources and derivations: docs/papers/rpg.md.
 """
 
+from typing import TYPE_CHECKING
+
 from descent.core.public import exports
 
-__getattr__, __dir__, __all__ = exports(
-    __name__,
-    {
-        "rpg": "reuse",
-        "mis": "reuse",
-        "bh": "reuse",
-        "gpomdp": "on_policy",
-        "svrpg": "variance_reduced",
-        "srvrpg": "variance_reduced",
-        "storm": "variance_reduced",
-        "page": "variance_reduced",
-        "defensive": "variance_reduced",
-        "CartPole": "problem",
-        "LQR": "problem",
-        "Gymnasium": "physics",
-        "LinearGaussian": "linear",
-        "NetworkGaussian": "network",
-        "ascend": "lockstep",
-    },
-)
+if TYPE_CHECKING:
+    from descent.papers.rpg.linear import LinearGaussian as LinearGaussian
+    from descent.papers.rpg.lockstep import ascend as ascend
+    from descent.papers.rpg.network import NetworkGaussian as NetworkGaussian
+    from descent.papers.rpg.on_policy import gpomdp as gpomdp
+    from descent.papers.rpg.physics import Gymnasium as Gymnasium
+    from descent.papers.rpg.problem import LQR as LQR
+    from descent.papers.rpg.problem import CartPole as CartPole
+    from descent.papers.rpg.reuse import bh as bh
+    from descent.papers.rpg.reuse import mis as mis
+    from descent.papers.rpg.reuse import rpg as rpg
+    from descent.papers.rpg.variance_reduced import (
+        defensive as defensive,
+    )
+    from descent.papers.rpg.variance_reduced import (
+        page as page,
+    )
+    from descent.papers.rpg.variance_reduced import (
+        srvrpg as srvrpg,
+    )
+    from descent.papers.rpg.variance_reduced import (
+        storm as storm,
+    )
+    from descent.papers.rpg.variance_reduced import (
+        svrpg as svrpg,
+    )
+
+__getattr__, __dir__, __all__ = exports(__name__)

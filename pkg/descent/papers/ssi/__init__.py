@@ -12,19 +12,19 @@
 Sources and derivations: docs/papers/ssi.md.
 """
 
+from typing import TYPE_CHECKING
+
 from descent.core.public import exports
 
-__getattr__, __dir__, __all__ = exports(
-    __name__,
-    {
-        "simulate": "chains",
-        "single_vector": "single",
-        "plain_network": "plain",
-        "Direct": "direct",
-        "population": "quadrature",
-        "loss": "quadrature",
-        "Tables": "quadrature",
-        "flow": "gradient_flow",
-        "escape_time": "gradient_flow",
-    },
-)
+if TYPE_CHECKING:
+    from descent.papers.ssi.chains import simulate as simulate
+    from descent.papers.ssi.direct import Direct as Direct
+    from descent.papers.ssi.gradient_flow import escape_time as escape_time
+    from descent.papers.ssi.gradient_flow import flow as flow
+    from descent.papers.ssi.plain import plain_network as plain_network
+    from descent.papers.ssi.quadrature import Tables as Tables
+    from descent.papers.ssi.quadrature import loss as loss
+    from descent.papers.ssi.quadrature import population as population
+    from descent.papers.ssi.single import single_vector as single_vector
+
+__getattr__, __dir__, __all__ = exports(__name__)

@@ -7,22 +7,22 @@ language models (Fig. 3) ZO works in place: `buffered` and `regenerating`; the m
 Sources and derivations: docs/papers/zoflat.md.
 """
 
+from typing import TYPE_CHECKING
+
 from descent.core.public import exports
 
-__getattr__, __dir__, __all__ = exports(
-    __name__,
-    {
-        "zo": "two_point",
-        "dd": "two_point",
-        "gd": "gradient_descent",
-        "sam": "sharpness_aware",
-        "Bilinear": "bilinear",
-        "LiftedModel": "lifted",
-        "ExplicitModel": "explicit",
-        "lift": "lifted",
-        "buffered": "mezo",
-        "regenerating": "mezo",
-        "LastLayer": "last_layer",
-        "PromptRoberta": "roberta",
-    },
-)
+if TYPE_CHECKING:
+    from descent.papers.zoflat.bilinear import Bilinear as Bilinear
+    from descent.papers.zoflat.explicit import ExplicitModel as ExplicitModel
+    from descent.papers.zoflat.gradient_descent import gd as gd
+    from descent.papers.zoflat.last_layer import LastLayer as LastLayer
+    from descent.papers.zoflat.lifted import LiftedModel as LiftedModel
+    from descent.papers.zoflat.lifted import lift as lift
+    from descent.papers.zoflat.mezo import buffered as buffered
+    from descent.papers.zoflat.mezo import regenerating as regenerating
+    from descent.papers.zoflat.roberta import PromptRoberta as PromptRoberta
+    from descent.papers.zoflat.sharpness_aware import sam as sam
+    from descent.papers.zoflat.two_point import dd as dd
+    from descent.papers.zoflat.two_point import zo as zo
+
+__getattr__, __dir__, __all__ = exports(__name__)
