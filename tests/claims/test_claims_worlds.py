@@ -67,7 +67,7 @@ def test_missing_seeds_and_broken_controls_conclude_nothing(ran):
 
 @pytest.mark.parametrize("slug", sorted(WEAK))
 def test_renaming_every_check_changes_no_byte_of_an_estimate(slug):
-    plan = make_plan(ROOT, read_study(ROOT, {"papers": slug}))
+    plan = make_plan(ROOT, read_study(ROOT, {"papers": slug}), any_data=True)
     paper = plan.papers[slug]
     source = WorldSource(parse_world(paper.world, slug), must_exist(plan, slug, room_of(paper)), 1)
 

@@ -57,10 +57,11 @@ class Plan:
         return [job for job in self.jobs.values() if job.paper == paper and experiment in (None, job.experiment)]
 
 
-def make_plan(root: Path, study: StudyConfig, *, everything: bool = False) -> Plan:
+def make_plan(root: Path, study: StudyConfig, *, everything: bool = False, any_data: bool = False) -> Plan:
     """Resolve the papers that `study` names. Raises ConfigError with all faults of all of them.
 
     everything: also the extended tier and the `bench` jobs (for `descent list` and the tests' batteries).
+    any_data: as if every dataset were at hand, for plans of which no job is run (dry runs).
     """
     slugs = registered(root) if study.papers == "all" else list(study.papers)
     faults: list[str] = []
@@ -72,7 +73,7 @@ def make_plan(root: Path, study: StudyConfig, *, everything: bool = False) -> Pl
             where = f"config/papers/{slug}.yaml"
             if found := package_faults(paper, where):
                 raise ConfigError(found)
-            planner = _Planner(paper, room_of(paper), study, everything)
+            planner = _Planner(paper, room_of(paper), study, everything, any_data)
             planner.plan()
             faults += planner.faults
             plan.jobs |= {job.id: job for job in planner.jobs}
@@ -87,8 +88,11 @@ def make_plan(root: Path, study: StudyConfig, *, everything: bool = False) -> Pl
 class _Planner:
     """Resolves one paper."""
 
-    def __init__(self, paper: PaperConfig, room: declare.Room, study: StudyConfig, everything: bool):
-        self.paper, self.room, self.study, self.everything = paper, room, study, everything
+    def __init__(
+        self, paper: PaperConfig, room: declare.Room, study: StudyConfig, everything: bool, any_data: bool = False
+    ):
+        self.paper, self.room, self.study = paper, room, study
+        self.everything, self.any_data = everything, any_data
         self.where = f"config/papers/{paper.paper}.yaml"
         self.faults: list[str] = []
         self.jobs: list[Job] = []
@@ -293,9 +297,9 @@ class _Planner:
             except DataError as error:
                 self.faults.append(f"{self.where}: datasets: {error}")
                 continue
-            if not presence.available:
+            if not presence.available and not self.any_data:
                 return {}, {}, presence.reason
-            hashes[name] = presence.hash
+            hashes[name] = presence.hash or ""
             if taken != name:
                 stand_ins[name] = taken
         return hashes, stand_ins, None
