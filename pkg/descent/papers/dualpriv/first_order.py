@@ -56,15 +56,20 @@ class Noise(NamedTuple):
 
 
 def clip_factors(gradients: Sequence[Tensor], clip_norm: float) -> Tensor:
-    """c_i = min(1, C / (|g_i| + 1e-6)), (S, 1, b), the norm over all pieces (S, b, size) jointly."""
+    """c_i = min(1, C / (|g_i| + 1e-6)), (S, 1, b), the norm over all pieces (S, b, size) jointly.
+
+    0 where that norm is not finite: such a record's influence could not be bounded, so it has none.
+    """
     norms = torch.stack([torch.linalg.vector_norm(g, dim=-1) for g in gradients])
-    return (clip_norm / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp(max=1.0)[:, None]
+    norm = torch.linalg.vector_norm(norms, dim=0)
+    return torch.where(norm.isfinite(), (clip_norm / (norm + 1e-6)).clamp(max=1.0), 0.0)[:, None]
 
 
 def clipped_sum(gradients: Sequence[Tensor], clip_norm: float) -> Tensor:
-    """sum_i c_i g_i (S, p)."""
+    """sum_i c_i g_i (S, p) over the records whose gradient is finite. Others are set to 0 in place (0 * inf is not 0)."""
     factors = clip_factors(gradients, clip_norm)
-    return torch.cat([(factors @ g)[:, 0] for g in gradients], -1)
+    lost = (factors == 0).transpose(-1, -2)  # (S, b, 1)
+    return torch.cat([(factors @ g.masked_fill_(lost, 0.0))[:, 0] for g in gradients], -1)
 
 
 def batch_sum(
