@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from descent.core.job import Job, Variant
+from descent.core.job import Job
 from descent.core.records import Records
 from descent.papers.dualpriv.problem import answers
 from descent.papers.dualpriv.scenes import code_words
@@ -45,7 +45,9 @@ def run(job: Job, context: Any) -> Records:
             for seed in seeds:
                 row = variant.seeds.index(seed)
                 members = coins[row : row + 1]
-                done = train(context, world, variant, canaries(world, p["records"], seed), members=members, seeds=(seed,))
+                done = train(
+                    context, world, variant, canaries(world, p["records"], seed), members=members, seeds=(seed,)
+                )
                 found[row], curve = attacked(done, members[0], p["guesses"], p["delta"])
                 curves.append(curve)
         assert done.ledger is not None

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from descent.core.job import Job, Variant
+from descent.core.job import Job
 from descent.core.records import Records
 from descent.core.tree import tree_map
 from descent.papers.dualpriv.first_order import clip_factors
@@ -132,7 +132,11 @@ class Attacker:
         """(R,) log of P(what was seen | the record may be drawn) / P(... | it is not there), one step."""
         parts = []
         for rows in torch.arange(len(before.theta)).split(_ROWS):
-            seen = [z[rows] if torch.is_tensor(z) else z for z in (before.theta, before.first)] if direction is None else []
+            seen = (
+                [z[rows] if torch.is_tensor(z) else z for z in (before.theta, before.first)]
+                if direction is None
+                else []
+            )
             if direction is None:
                 update = self._noisy_sum(seen[0], seen[1], after.theta[rows], after.first[rows])
                 effects = self._gradients(seen[0]) * (update != 0)[:, None]  # of the blocks that were kept
@@ -176,7 +180,9 @@ def log_ratio(update: Tensor, effects: Tensor, rate: float, deviation: float) ->
     Every record but the last is in with probability `rate`; the last one too, or not at all. Noise N(0, deviation^2).
     """
     count = effects.shape[1]
-    choices = torch.tensor(list(product((0.0, 1.0), repeat=count)), dtype=update.dtype, device=update.device)  # (2^n, n)
+    choices = torch.tensor(
+        list(product((0.0, 1.0), repeat=count)), dtype=update.dtype, device=update.device
+    )  # (2^n, n)
     gram = effects @ effects.transpose(-1, -2)
     along = (effects @ update[..., None])[..., 0]  # (R, n)
     fit = along @ choices.T - 0.5 * torch.einsum("ci,rij,cj->rc", choices, gram, choices)

@@ -25,6 +25,7 @@ from descent.papers.dualpriv.tokens import prune
 TASKS = {"content": (("digit", "parity"), "shared"), "spatial": (("digit", "row"), "ordinary")}
 """Questions and rotary positions: the study's task, and the stress case in which pruning costs (ours)."""
 
+
 def bases_of(arrays: Mapping[str, np.ndarray], seeds: Sequence[int]) -> list[tuple[int, tuple[int, ...]]]:
     """(number of a base, its seeds): seed s trains on base s modulo their number, so no result hangs on one of them."""
     count = len(arrays["base"])
