@@ -61,7 +61,9 @@ def repeated(how):
 
 @pytest.mark.parametrize("how", ["step", "block", "seed", "scalars of a block", "scalars of a seed"])
 def test_noise_that_is_used_twice_is_found(how):
-    with pytest.raises(SettingError, match="privacy: the run is not what its ledger accounts for: noise was used twice"):
+    with pytest.raises(
+        SettingError, match="privacy: the run is not what its ledger accounts for: noise was used twice"
+    ):
         settled(repeated(how))
 
 

@@ -85,7 +85,13 @@ def test_a_job_gives_declared_metrics_and_the_same_bytes_again(plan, data, needs
 def test_nothing_private_is_kept(plan, data, needs):
     """No array or metric has an entry a private record, a canary or a scene of the test pool."""
     private = {512, 50, 20, 4}
-    for experiment, block in (("accuracy", "dual"), ("ablation", "m2"), ("audit", "dual"), ("game", "all"), ("mechanism", "all")):
+    for experiment, block in (
+        ("accuracy", "dual"),
+        ("ablation", "m2"),
+        ("audit", "dual"),
+        ("game", "all"),
+        ("mechanism", "all"),
+    ):
         job, records = do(plan, data, needs, experiment, block)
         for name, array in records.arrays.items():
             assert name.startswith(("kept: ", "roc: ")) and not private & set(array.shape)
@@ -254,7 +260,13 @@ def test_each_seed_trains_on_its_own_base(plan, data, needs):
 
 
 def test_the_default_dtype_of_the_user_changes_nothing(plan, data, needs):
-    jobs = [("accuracy", "dual"), ("accuracy", "dpzo"), ("ablation", "random_tokens"), ("audit", "dual"), ("mechanism", "all")]
+    jobs = [
+        ("accuracy", "dual"),
+        ("accuracy", "dpzo"),
+        ("ablation", "random_tokens"),
+        ("audit", "dual"),
+        ("mechanism", "all"),
+    ]
     expected = [do(plan, data, needs, *which)[1] for which in jobs]
     [first] = [j for j in plan.of("dualpriv", "pretrain") if j.block == "base-content"]
     torch.set_default_dtype(torch.float64)

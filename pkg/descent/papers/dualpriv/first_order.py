@@ -22,7 +22,7 @@ from torch import Tensor
 from descent.core.method import Nothing, Unseeded
 from descent.core.settings import check
 from descent.core.streams import Streams
-from descent.papers.dualpriv.blocks import block_map, largest, masked, scores
+from descent.papers.dualpriv.blocks import BlockMap, block_map, largest, masked, scores
 from descent.papers.dualpriv.problem import Problem, sample_gradients
 from descent.papers.dualpriv.sampling import Counts, graph_width, poisson_batches
 from descent.papers.dualpriv.settings import SETTINGS
@@ -106,6 +106,19 @@ def _together(problem: Problem, sizes: Sequence[int]) -> list[slice]:
     return [slice(at, at + max(1, most)) for at in range(0, len(sizes), max(1, most))]
 
 
+def released(
+    total: Tensor, normal: Tensor, chance: Tensor, ledger: Ledger, blocks: BlockMap, keep: float, block_score: str
+) -> tuple[Tensor, Tensor]:
+    """What leaves the private data: the update (S, p), its dropped blocks 0, and the mask (S, M).
+
+    total: the clipped sum (S, p). normal: standard normals (S, p). chance: (S, M) uniforms for random blocks.
+    """
+    update = (total + ledger.noise_std * normal) / ledger.batch
+    # Post-processing from here on: the batch is not looked at again.
+    mask = largest(chance if block_score == "random" else scores(blocks, update, block_score), keep)
+    return masked(blocks, update, mask), mask
+
+
 def dpsgd(
     problem: Problem,
     ledger: Ledger,
@@ -142,10 +155,7 @@ def dpsgd(
     ):
         """The noisy update (S, p), the dropped blocks 0, and its mask (S, M)."""
         total = batch_sum(problem, theta, index, present, ledger.clip_norm, sizes=sizes, micro_batch=micro_batch)
-        update = (total + ledger.noise_std * normal) / ledger.batch
-        # Post-processing from here on: the batch is not looked at again.
-        mask = largest(chance if block_score == "random" else scores(blocks, update, block_score), keep)
-        return masked(blocks, update, mask), mask
+        return released(total, normal, chance, ledger, blocks, keep, block_score)
 
     def step(state: State, noise: Noise) -> tuple[State, Nothing]:
         sizes = noise.counts and noise.counts.at(state.step)
