@@ -109,7 +109,7 @@ def test_it_is_the_step_of_the_study_bit_for_bit(monkeypatch):
     method = dpsgd(problem, grads.ledger, step_size=1.0, keep=0.8)
     draw = method.drawing(STREAMS, (0,), 1)
     for step in grads:
-        moved = method.update(method.init(torch.zeros_like(theta))._replace(theta=theta), one(draw(step, 1), 0)).theta
+        moved = method.update(method.init(theta)._replace(step=step), one(draw(step, 1), 0)).theta
         expected = theta - 1.0 * torch.cat([p.grad for p in model])[None]
         assert torch.equal(moved, expected)
 
