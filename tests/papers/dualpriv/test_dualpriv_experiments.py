@@ -147,6 +147,19 @@ def test_killed_and_resumed_gives_the_same_bytes(plan, data, needs, tmp_path):
     assert all(np.array_equal(whole.arrays[n], resumed.arrays[n]) for n in whole.arrays)
 
 
+def test_two_seeds_on_one_base_do_not_share_a_checkpoint(plan, data, needs, tmp_path):
+    """The audit trains its seeds one after another: each from its own start, whatever an earlier one has saved."""
+    [job] = [j for j in plan.of("dualpriv", "audit") if j.block == "dual"]
+    variants = tuple(replace(v, seeds=(500, 502)) for v in job.variants)
+    job = replace(job, variants=variants)
+    own = {"base": needs["dualpriv/pretrain/base-content"]}
+    saved = perform(job, data=data, needs=own, checkpoint=FileCheckpoint(tmp_path / "checkpoint.pt", "key", 0.0))
+    plain = perform(job, data=data, needs=own)
+    assert plain.frame(job).equals(saved.frame(job))
+    areas = plain.frame(job).query("metric == 'mia_auc_low' and noise_share == 0")["value"]
+    assert areas.nunique() == 2
+
+
 def test_a_seed_does_not_notice_the_others_of_its_batch(plan, data, needs):
     for block in ("dual", "dpzo"):
         [job] = [j for j in plan.of("dualpriv", "accuracy") if j.block == block]

@@ -178,3 +178,21 @@ def test_an_empty_batch_is_noise():
     for step in grads:
         if sizes[step] == 0:
             assert_close(flat(model), grads.noise_multiplier * drawn(step, batch=1)[1], atol=1e-12, rtol=1e-10)
+
+
+class Odd(nn.Module):
+    """A scalar parameter and one that is never used."""
+
+    def __init__(self):
+        super().__init__()
+        self.map, self.scale, self.idle = nn.Linear(3, 2), nn.Parameter(torch.tensor(1.5)), nn.Parameter(torch.ones(3))
+
+    def forward(self, x):
+        return self.scale * self.map(x)
+
+
+def test_scalar_and_unused_parameters_are_blocks_too():
+    model = Odd().double()
+    next(private(model, data=(X.double(), Y)))
+    assert model.scale.grad.shape == () and model.idle.grad.shape == (3,)
+    assert all(p.grad.isfinite().all() and p.grad.any() for p in model.parameters())  # noise at least

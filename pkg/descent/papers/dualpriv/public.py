@@ -150,7 +150,8 @@ class PrivateGradients(Iterator[int]):
         for number, part in enumerate(index.split(self.microbatch or max(1, len(index)))):
             if len(part):
                 gradients = self._gradients(self.x[part], self.y[part], step, number)
-                total = total + clipped_sum([g.flatten(1)[None] for g in gradients], self.ledger.clip_norm)
+                pieces = [g.reshape(1, len(part), -1).contiguous() for g in gradients]
+                total = total + clipped_sum(pieces, self.ledger.clip_norm)
         return total
 
     def _gradients(self, x: Tensor, y: Tensor, step: int, number: int) -> list[Tensor]:

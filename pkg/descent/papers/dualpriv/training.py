@@ -135,7 +135,7 @@ def train(
     draw = watched(draw, witness) if share == 1 else quieter(draw, share)
     state, trace = iterate(
         context,
-        f"{variant.key}, base {world.base}",
+        f"{variant.key}, base {world.base}, seeds {' '.join(map(str, seeds))}",
         method.init(start.to(world.device)),
         method,
         steps=params["steps"],
