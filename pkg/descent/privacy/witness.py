@@ -75,7 +75,8 @@ class Witness:
                 faults.append(f"seed {seed} drew records at rate {rate:.6g} where {book.rate:.6g} is accounted")
             if self.numbers:
                 mean = self.squares[row] / self.numbers
-                if abs(mean - 1) > SIGMAS * math.sqrt(2 / self.numbers) + SIGMAS**2 / self.numbers:
+                # Chernoff: P[chi^2_n / n beyond r] <= exp(-n (r - 1 - ln r) / 2), on either side.
+                if mean <= 0 or self.numbers * (mean - 1 - math.log(mean)) / 2 > -math.log(_RARE):
                     faults.append(f"the noise of seed {seed} has variance {mean:.4g} where 1 is accounted")
             alike = (book.rate**2 + (1 - book.rate) ** 2) ** float(self.eligible[row])
             found = self.batches[row]
