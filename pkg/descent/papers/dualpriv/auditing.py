@@ -6,7 +6,7 @@ two attacks: the one-run audit (Steinke et al. 2023), which bounds epsilon from 
 loss-threshold membership inference, whose ROC area is 1/2 by chance. Members and others differ in a coin alone.
 
 Few records, many steps and a large learning rate make the run one that memorises where noise does not keep it from it: its
-twins with a tenth of the noise and without any show that both attacks see what there is to see.
+twin without noise shows that both attacks see what there is to see.
 
 Only counts, bounds and areas are recorded: no index, label, loss or coin of a single record leaves the job.
 """

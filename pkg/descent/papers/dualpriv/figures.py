@@ -151,8 +151,8 @@ def at_one(frames, experiment: str, method: str) -> pd.Series:
 
 def audits(frames) -> Figure:
     """Left: what each audit proves of epsilon (dot: 95 % lower bound, the largest of its seeds), the most that it could have proved
-    (tick), and what is claimed (line). A dot beyond its line refutes the claim, as the twins that leak must: they add a tenth of the
-    noise, or none. Right: ROC curves of loss-threshold membership inference on trained models, mean over seeds; on the diagonal the
+    (tick), and what is claimed (line). A dot beyond its line refutes the claim, as the twins that leak must: they add a twentieth of
+    the noise, or none. Right: ROC curves of loss-threshold membership inference on trained models, mean over seeds; on the diagonal the
     attack knows nothing.
 
     Alt: Lower bounds on epsilon by audit, honest runs and their leaking twins, beside the claimed epsilon; ROC curves of the attack.

@@ -6,7 +6,7 @@ the ledger. The attacker is the strongest that the guarantee holds against: know
 up the log-likelihood ratio of "may be drawn" against "is not there" over the steps; guesses "in" above a threshold that
 was fixed beforehand. True and false positives bound epsilon from below (Clopper and Pearson's ends).
 
-Two twins show that the procedure sees what there is to see: a tenth of the noise that is accounted, and none at all. Both
+Two twins show that the procedure sees what there is to see: a twentieth of the noise that is accounted, and none at all. Both
 must be caught. The decoder is smaller than the study's and untrained: a step is the same program whatever it trains.
 
 Axes: R trials, n records (the last is the one in question), p parameters.
