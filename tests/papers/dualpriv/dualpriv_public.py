@@ -7,16 +7,20 @@ from torch.nn import functional
 from descent.papers.dualpriv import PrivateGradients
 
 X, Y = torch.randn(40, 3, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 2
+# Made once: making a layer draws from the global random state, which a refusal must not touch.
+MODEL = nn.Linear(3, 2)
+MIXING = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+FROZEN = nn.Linear(3, 2).requires_grad_(False)
 
 
-def private(model=None, criterion=functional.cross_entropy, data=(X, Y), **changes):
+def private(model=MODEL, criterion=functional.cross_entropy, data=(X, Y), **changes):
     settings = {"target_epsilon": 4.0, "target_delta": 1e-5, "steps": 10, "batch": 10, "max_grad_norm": 1.0, "seed": 0}
-    return PrivateGradients(nn.Linear(3, 2) if model is None else model, criterion, data, **{**settings, **changes})
+    return PrivateGradients(model, criterion, data, **{**settings, **changes})
 
 
 REFUSED = {
-    "layers that mix records": (lambda: private(nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))), "which mixes records"),
-    "nothing to train": (lambda: private(nn.Linear(3, 2).requires_grad_(False)), "no trainable parameter"),
+    "layers that mix records": (lambda: private(MIXING), "which mixes records"),
+    "nothing to train": (lambda: private(FROZEN), "no trainable parameter"),
     "no module": (lambda: private(lambda x: x), "`model` must be a torch.nn.Module"),
     "one tensor of data": (lambda: private(data=X), "`data` must be two tensors"),
     "unequal numbers": (lambda: private(data=(X, Y[:-1])), "the same number of records"),
