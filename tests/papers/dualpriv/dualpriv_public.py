@@ -25,7 +25,7 @@ REFUSED = {
     "one tensor of data": (lambda: private(data=X), "`data` must be two tensors"),
     "unequal numbers": (lambda: private(data=(X, Y[:-1])), "the same number of records"),
     "another dtype": (lambda: private(data=(X.double(), Y)), "x must have the model's dtype"),
-    "a batch beyond the records": (lambda: private(batch=41), r"`batch` must lie in \(0, records = 40\]"),
+    "a batch beyond the records": (lambda: private(batch=41), "`batch` must lie in (0, records = 40]"),
     "no budget": (lambda: private(target_epsilon=0.0), "`target_epsilon` must lie in"),
     "a certain failure": (lambda: private(target_delta=1.0), "`target_delta` must lie in"),
     "no block kept": (lambda: private(keep=0.1), "`keep` must keep at least one of the 2"),
