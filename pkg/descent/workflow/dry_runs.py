@@ -15,7 +15,7 @@ from descent.config.required import must_exist
 DRAWS = 200
 INTRODUCTION = """# Dry runs
 
-Every claim judged in {draws} draws of its paper's world (`world:` in config/papers/), planned as at scale {scale}, before anything is run and as if all data were at hand.
+Every claim judged in {draws} draws of its paper's world (`world:` in config/papers/), planned as at scale {scale} with measured time, before anything is run and as if all data were at hand.
 Made by `python -m descent.workflow.dry_runs --scale {scale}`. A column's head says which verdict should be given there and the cells how often
 it was: as stated and swapped in at least 80 % of draws, no effect in at most 5 %, a broken control and missing seeds always.
 
@@ -24,7 +24,7 @@ it was: as stated and swapped in at least 80 % of draws, no effect in at most 5 
 
 def dry_runs(root: Path, scale: str, papers: str = "all", draws: int = DRAWS) -> dict[str, list[Outcome]]:
     """paper -> the outcome of each claim; papers without a world are left out. Raises ConfigError where a world says too little."""
-    plan = make_plan(root, read_study(root, {"scale": scale, "papers": papers}), any_data=True)
+    plan = make_plan(root, read_study(root, {"scale": scale, "papers": papers, "bench": True}), any_data=True)
     found = {}
     for slug, paper in plan.papers.items():
         if paper.world:
