@@ -15,7 +15,10 @@ def moved(tmp_path_factory):
     rows = ["date,paper,claim,verdict,scale,reason"]
     for claim in results.config.claims:
         rows += [f"2026-01-02,hill,{claim},partly,study,the old reason of {claim}"]
-        rows += [f"2026-01-02,hill,{claim},partly,paper,the word of the other report", f"2026-01-02,other,{claim},partly,study,other"]
+        rows += [
+            f"2026-01-02,hill,{claim},partly,paper,the word of the other report",
+            f"2026-01-02,other,{claim},partly,study,other",
+        ]
     (folder / first.FIRST_FILE).write_text("\n".join(rows) + "\n")
     return results, folder
 
