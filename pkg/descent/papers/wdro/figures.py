@@ -284,7 +284,8 @@ LEVELS = (1e-2, 1e-3)
 def time_to_gap(frames):
     """CPU time a run needs until its exact worst-case risk lies within 1e-2 (left) and 1e-3 (right) of the least: the evaluations until
     then, from the runs of the figure before, times what an evaluation was measured to cost with all seeds in one batch. Median over seeds,
-    bars between quartiles, a dot a seed; a number with a cross counts seeds that did not get there within the budget. Filled marks: ten
+    bars between quartiles, a dot a seed; a number with a cross counts seeds that did not get there within the budget. The first phase of
+    the library is counted at what an evaluation of its second costs. Filled marks: ten
     features; open marks: two.
 
     Alt: Two panels of dots on a logarithmic time axis, one column for each method, filled and open marks for the two problems.
