@@ -160,7 +160,7 @@ def test_a_job_trains_and_records_its_privacy(folders):
     params = {
         "checkpoint_dir": str(folders / "model"), "data_dir": str(folders / "data"), "most_records": None, "test_records": 4,
         "epsilon": "3", "delta": 1e-5, "accountant": "rdp", "noise_multiplier": None, "steps": 2, "batch": 3, "rank": 2,
-        "alpha": 4.0, "step_size": 0.5, "keep": 0.8, "probe": 1e-3, "dominant": 5, "contextual": 2, "clip_norm": 1.0,
+        "alpha": 4.0, "step_size": 0.5, "keep": 0.8, "probe": 1e-3, "dominant": 5, "contextual": 2, "fuse_noise": "sigmaC/B", "clip_norm": 1.0,
         "slope_clip": 4.0,
     }  # fmt: skip
     variants = tuple(Variant(m, {}, params, (500,)) for m in ("dual", "dpsgd", "dpzo"))
