@@ -19,11 +19,9 @@ from descent.core.settings import with_defaults
 from descent.core.streams import Streams
 from descent.data.loaders import Dataset
 from descent.papers.zoflat import convex, toy
-from descent.papers.zoflat.bilinear import Bilinear, direction
 from descent.papers.zoflat.language import clipped, measured
 from descent.papers.zoflat.lifted import LiftedModel
 from descent.papers.zoflat.room import ROOM
-from descent.papers.zoflat.two_point import zo
 from descent.runner.run import perform
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -75,26 +73,6 @@ def small(toy_data):
             f"{split}_indices": np.concatenate(rows).astype(np.int32), f"{split}_labels": y.astype(np.int8),
         }  # fmt: skip
     return {"small": Dataset("small", "", arrays, n_features=6)}
-
-
-def test_rows_of_the_toy_job_are_its_methods_run_alone():
-    """Draws included: the walks of a seed share their directions, and every method starts from one point."""
-    work = toy_job()
-    frame = perform(work).frame(work)
-    streams, problem = Streams("zoflat"), Bilinear()
-    x = streams.normal("start", (501,), (8,))
-    method = zo(problem, step_size=0.01, smoothing=0.1)
-    u = torch.cat([streams.normal("direction", (501,), (min(7, 60 - 7 * k), 8), k)[0] for k in range(9)])
-    traces = {0: problem.trace(x)}
-    for t in range(60):
-        x = method.update(x, direction(u[t : t + 1]))
-        traces[t + 1] = problem.trace(x)
-    own = frame.query("method == 'zo' and smoothing == 0.1 and seed == 501 and metric == 'trace'")
-    assert {0, 1, 20, 60} <= set(own["step"])
-    for step, value in zip(own["step"], own["value"], strict=True):
-        assert value == pytest.approx(traces[step].item(), rel=1e-10)
-    starts = frame.query("step == 0 and metric == 'trace' and seed == 501")
-    assert len(starts) == 4 and starts["value"].nunique() == 1
 
 
 def test_the_loss_is_recorded_at_each_of_the_last_steps_and_the_trace_is_not():
