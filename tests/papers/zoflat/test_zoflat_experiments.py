@@ -35,7 +35,7 @@ def variant(experiment: str, method: str, seeds=(500, 501), setting=None, **give
 
 
 def job(experiment: str, *variants: Variant) -> Job:
-    module = {"toy": "toy", "language": "language"}.get(experiment, "convex")
+    module = experiment if experiment in ("toy", "encode", "language") else "convex"
     axes = tuple(variants[0].setting)
     return Job("zoflat", experiment, "all", "smoke", "train", f"descent.papers.zoflat.{module}", axes, variants)
 
