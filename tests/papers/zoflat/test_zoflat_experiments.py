@@ -258,7 +258,7 @@ def test_study_scale_is_the_published_set_up():
     assert {(v.method, v.setting["smoothing"], v.params["steps"], v.params["step_size"]) for v in walk.variants} == {
         ("gd", None, 5000, 0.01), ("dd", None, 100_000, 1e-3), *(("zo", s, 100_000, 1e-3) for s in (0.1, 0.05, 0.01)),
     }  # fmt: skip
-    assert all(len(v.seeds) == 10 and v.params["half_dimension"] == 100 for v in walk.variants)
+    assert all(v.seeds == tuple(range(2000, 2030)) and v.params["half_dimension"] == 100 for v in walk.variants)
     tuned = {
         (v.method, v.params["model"]): (v.params["step_size"], v.params.get("smoothing", v.params.get("radius")))
         for j in jobs.values() if j.experiment == "convex" for v in j.variants
@@ -268,6 +268,14 @@ def test_study_scale_is_the_published_set_up():
         ("zo", "logistic"): (0.01, 0.1), ("gd", "logistic"): (0.01, None), ("dd", "logistic"): (0.01, None),
         ("sam", "logistic"): (0.01, 0.1),
     }  # fmt: skip
+    within = [v for j in jobs.values() if j.experiment == "stable" for v in j.variants]
+    assert {(v.method, v.params["step_size"], v.params.get("smoothing"), v.params["model"], v.params["data"]) for v in within} == {
+        ("zo", 2e-3, 0.1, "logistic", "a5a"), ("dd", 2e-3, None, "logistic", "a5a"),
+    }  # fmt: skip
+    judged = [
+        v for j in jobs.values() if j.experiment in ("convex", "stable", "encode", "language") for v in j.variants
+    ]
+    assert {s for v in judged for s in v.seeds} == set(range(2000, 2005)), "fresh seeds, shared where claims compare"
     words = [j for j in jobs.values() if j.experiment == "language"]
     assert {(v.method, v.params["step_size"], v.params["steps"], v.params.get("smoothing")) for j in words for v in j.variants} == {
         ("gd", 2e-2, 500, None), ("zo", 2e-3, 1500, 1e-2),
