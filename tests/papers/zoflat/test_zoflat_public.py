@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -314,3 +316,11 @@ def test_named_parameters_and_later_groups_are_taken():
     assert not torch.equal(net[3].weight, before) and opt.param_groups[0]["taken"] == 2
     with pytest.raises(SettingError, match="`seed` is the optimiser's"):
         opt.add_param_group({"params": [("p", nn.Parameter(torch.zeros(1)))], "seed": 1})
+
+
+def test_the_other_block_of_the_page_runs():
+    page = (Path(__file__).resolve().parents[3] / "docs/papers/zoflat.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```$", page, re.S | re.M)
+    space = {}
+    exec(block, space)
+    assert (space["problem"].loss(space["x"]) < 1e-3).all()
