@@ -26,6 +26,7 @@ def swap(x: Tensor) -> Tensor:
 
 
 def direction(u: Tensor) -> Direction:
+    """u (..., 2n), standard normals, with what the slope needs of it."""
     u_y, u_z = u.chunk(2, -1)
     return Direction(u, swap(u), (u_y * u_z).sum(-1))
 
