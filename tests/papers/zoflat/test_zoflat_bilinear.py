@@ -10,12 +10,16 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from descent.core.errors import SettingError
+from descent.core.streams import Streams
 from descent.papers.zoflat.bilinear import Bilinear, direction, swap
+from descent.papers.zoflat.bilinear_reduced import Draw, ReducedBilinear, draws, reduced
 from descent.papers.zoflat.gradient_descent import gd
+from descent.papers.zoflat.problem import Differentiable
 from descent.papers.zoflat.sharpness_aware import sam
-from descent.papers.zoflat.two_point import dd, random_walk, zo
+from descent.papers.zoflat.two_point import dd, walks, zo
 
 F = Bilinear()
+SQUARE = Differentiable(lambda x: (x**2).sum(-1))
 
 
 def f64(values) -> torch.Tensor:
@@ -133,13 +137,79 @@ def test_variants_in_one_program_equal_one_trajectory_at_a_time():
     seeds, n, steps, smoothings = 3, 5, 40, [0.0, 0.5, 0.2]
     start, draws = normals(4, seeds, 2 * n), normals(5, steps, seeds, 2 * n)
     x = start.expand(len(smoothings), seeds, 2 * n).clone()
-    method = random_walk(F, 1e-2, f64(smoothings)[:, None])
+    method = walks(F, step_size=1e-2, smoothings=[smoothing or None for smoothing in smoothings])
     for u in draws:
         x = method.update(x, direction(u))
     for v, smoothing in enumerate(smoothings):
         for s in range(seeds):
             slow = plain_zo(start[s].numpy(), draws[:, s].numpy(), 1e-2, smoothing or 1e-6)
             assert_close(x[v, s], torch.from_numpy(slow), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["zo", "dd", "gd", "sam"])
+def test_a_function_of_one_s_own_takes_the_steps_of_the_built_in_problem(name):
+    """Differentiable, on the test function, rows and all; none of them gives NaN."""
+    own = Differentiable(lambda x: (torch.linalg.vecdot(*x.chunk(2, -1)) - 1) ** 2 / 2)
+    x, u = normals(6, 3, 12), normals(7, 3, 12)
+    build = {
+        "zo": lambda f: zo(f, step_size=0.01, smoothing=0.2), "dd": lambda f: dd(f, step_size=0.01),
+        "gd": lambda f: gd(f, step_size=0.01), "sam": lambda f: sam(f, step_size=0.01, radius=0.1),
+    }[name]  # fmt: skip
+    assert_close(build(own).update(x, u), build(F).update(x, direction(u)), rtol=1e-9, atol=1e-12)
+
+
+def test_sam_at_a_minimum_stays():
+    x = torch.zeros(2, 3, dtype=torch.float64)
+    assert torch.equal(sam(SQUARE, step_size=0.1, radius=0.1).update(x), x)
+
+
+# The walks in three numbers
+
+
+def test_three_numbers_move_as_the_vectors_do():
+    """Any direction, its six products in the rotated frame worked out by hand: slope, derivative and step."""
+    x, u, smoothing = normals(9, 1, 1, 12), normals(10, 1, 12), 0.3
+    (y, z), (u_y, u_z) = x[0, 0].chunk(2), u[0].chunk(2)
+    along = y / y.norm()
+    across = z - (z @ along) * along
+    across = across / across.norm()
+    mix = [[2 * u_y @ along, 0, 0], [0, 2 * u_z @ along, 2 * u_z @ across], [u_z @ along, u_y @ along, u_y @ across]]
+    draw = Draw(f64(mix)[..., None, None], torch.stack([u_y @ u_y, u_z @ u_z, u_y @ u_z])[:, None, None])
+    problem, small = ReducedBilinear(), reduced(x)
+    seen = problem.seen(small, draw)
+    assert_close(problem.loss(small), F.loss(x)), assert_close(problem.trace(small), F.trace(x))
+    slope = problem.slope(small, seen, smoothing)
+    assert_close(slope, F.slope(x, direction(u), smoothing))
+    assert_close(problem.derivative(small, seen), F.derivative(x, direction(u)))
+    assert_close(problem.move(small, seen, -0.1 * slope), reduced(F.move(x, direction(u), -0.1 * slope)))
+
+
+def test_seven_numbers_have_the_law_of_a_gaussian_direction():
+    """Means and second moments of what a step needs, against 2n normals, within five standard errors."""
+    n, count = 6, 40_000
+    x = normals(11, 1, 1, 2 * n)
+    (y, z), small = x[0, 0].chunk(2), reduced(x)
+    drawn = draws(Streams("zoflat"), (500,), n, 0, count)
+    problem = ReducedBilinear()
+    frame = torch.stack([y.norm(), y @ z / y.norm(), (z @ z - (y @ z) ** 2 / (y @ y)).sqrt()])
+    linear = drawn.mix[:, :, :, 0, 0] @ frame
+    assert_close(problem.seen(small, Draw(drawn.mix[0], drawn.lengths[0])).linear[:, 0, 0], linear[0])
+    ours = torch.cat([linear, drawn.lengths[:, :, 0, 0]], 1)
+    u_y, u_z = normals(12, 2, count, n)
+    products = [2 * u_y @ y, 2 * u_z @ z, u_y @ z + u_z @ y, (u_y**2).sum(1), (u_z**2).sum(1), (u_y * u_z).sum(1)]
+    plain = torch.stack(products, 1)
+
+    def moments(a):
+        return torch.cat([a, (a[:, :, None] * a[:, None]).flatten(1)], 1)
+
+    ours, plain = moments(ours), moments(plain)
+    error = (ours.var(0) / count + plain.var(0) / count).sqrt()
+    assert ((ours.mean(0) - plain.mean(0)).abs() < 5 * error).all()
+
+
+def test_a_seed_s_draws_are_its_own():
+    one, both = (draws(Streams("zoflat"), seeds, 5, 3, 4) for seeds in ((501,), (500, 501)))
+    assert torch.equal(one.mix[..., 0], both.mix[..., 1]) and torch.equal(one.lengths[..., 0], both.lengths[..., 1])
 
 
 @settings(deadline=None)
@@ -170,6 +240,14 @@ def test_sam_is_the_gradient_uphill():
         (lambda: gd(F, step_size=0), r"gd: `step_size` must lie in \(0, 10\], got 0"),
         (lambda: dd(F, step_size=float("nan")), r"dd: `step_size` must be a number, got nan"),
         (lambda: sam(F, step_size=0.1, radius=-0.5), r"sam: `radius` must lie in \(0, 10\], got -0.5"),
+        (lambda: walks(F, step_size=0.1, smoothings=[0.1, 0.0]), r"zo: `smoothing` must lie in \(0, 10\], got 0"),
+        (lambda: walks(F, step_size=11, smoothings=[None]), r"dd: `step_size` must lie in \(0, 10\], got 11"),
+        (
+            lambda: walks(SQUARE, step_size=0.1, smoothings=[None]),
+            "a slope that is exact at 0, and Differentiable's is not",
+        ),
+        (lambda: gd(object(), step_size=0.1), "gd: the problem must have `gradient` and `move` .* use torch.optim.SGD"),
+        (lambda: Differentiable(3), "Differentiable: `loss` must be callable"),
     ],
 )
 def test_a_bad_setting_is_refused_in_one_sentence(build, message):

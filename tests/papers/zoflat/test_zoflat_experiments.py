@@ -19,11 +19,9 @@ from descent.core.settings import with_defaults
 from descent.core.streams import Streams
 from descent.data.loaders import Dataset
 from descent.papers.zoflat import convex, toy
-from descent.papers.zoflat.bilinear import Bilinear, direction
 from descent.papers.zoflat.language import clipped, measured
 from descent.papers.zoflat.lifted import LiftedModel
 from descent.papers.zoflat.room import ROOM
-from descent.papers.zoflat.two_point import zo
 from descent.runner.run import perform
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -37,7 +35,7 @@ def variant(experiment: str, method: str, seeds=(500, 501), setting=None, **give
 
 
 def job(experiment: str, *variants: Variant) -> Job:
-    module = {"toy": "toy", "language": "language"}.get(experiment, "convex")
+    module = experiment if experiment in ("toy", "encode", "language") else "convex"
     axes = tuple(variants[0].setting)
     return Job("zoflat", experiment, "all", "smoke", "train", f"descent.papers.zoflat.{module}", axes, variants)
 
@@ -75,26 +73,6 @@ def small(toy_data):
             f"{split}_indices": np.concatenate(rows).astype(np.int32), f"{split}_labels": y.astype(np.int8),
         }  # fmt: skip
     return {"small": Dataset("small", "", arrays, n_features=6)}
-
-
-def test_rows_of_the_toy_job_are_its_methods_run_alone():
-    """Draws included: the walks of a seed share their directions, and every method starts from one point."""
-    work = toy_job()
-    frame = perform(work).frame(work)
-    streams, problem = Streams("zoflat"), Bilinear()
-    x = streams.normal("start", (501,), (8,))
-    method = zo(problem, step_size=0.01, smoothing=0.1)
-    u = torch.cat([streams.normal("direction", (501,), (min(7, 60 - 7 * k), 8), k)[0] for k in range(9)])
-    traces = {0: problem.trace(x)}
-    for t in range(60):
-        x = method.update(x, direction(u[t : t + 1]))
-        traces[t + 1] = problem.trace(x)
-    own = frame.query("method == 'zo' and smoothing == 0.1 and seed == 501 and metric == 'trace'")
-    assert {0, 1, 20, 60} <= set(own["step"])
-    for step, value in zip(own["step"], own["value"], strict=True):
-        assert value == pytest.approx(traces[step].item(), rel=1e-10)
-    starts = frame.query("step == 0 and metric == 'trace' and seed == 501")
-    assert len(starts) == 4 and starts["value"].nunique() == 1
 
 
 def test_the_loss_is_recorded_at_each_of_the_last_steps_and_the_trace_is_not():
@@ -280,7 +258,7 @@ def test_study_scale_is_the_published_set_up():
     assert {(v.method, v.setting["smoothing"], v.params["steps"], v.params["step_size"]) for v in walk.variants} == {
         ("gd", None, 5000, 0.01), ("dd", None, 100_000, 1e-3), *(("zo", s, 100_000, 1e-3) for s in (0.1, 0.05, 0.01)),
     }  # fmt: skip
-    assert all(len(v.seeds) == 10 and v.params["half_dimension"] == 100 for v in walk.variants)
+    assert all(v.seeds == tuple(range(2000, 2030)) and v.params["half_dimension"] == 100 for v in walk.variants)
     tuned = {
         (v.method, v.params["model"]): (v.params["step_size"], v.params.get("smoothing", v.params.get("radius")))
         for j in jobs.values() if j.experiment == "convex" for v in j.variants
@@ -290,6 +268,14 @@ def test_study_scale_is_the_published_set_up():
         ("zo", "logistic"): (0.01, 0.1), ("gd", "logistic"): (0.01, None), ("dd", "logistic"): (0.01, None),
         ("sam", "logistic"): (0.01, 0.1),
     }  # fmt: skip
+    within = [v for j in jobs.values() if j.experiment == "stable" for v in j.variants]
+    assert {(v.method, v.params["step_size"], v.params.get("smoothing"), v.params["model"], v.params["data"]) for v in within} == {
+        ("zo", 2e-3, 0.1, "logistic", "a5a"), ("dd", 2e-3, None, "logistic", "a5a"),
+    }  # fmt: skip
+    judged = [
+        v for j in jobs.values() if j.experiment in ("convex", "stable", "encode", "language") for v in j.variants
+    ]
+    assert {s for v in judged for s in v.seeds} == set(range(2000, 2005)), "fresh seeds, shared where claims compare"
     words = [j for j in jobs.values() if j.experiment == "language"]
     assert {(v.method, v.params["step_size"], v.params["steps"], v.params.get("smoothing")) for j in words for v in j.variants} == {
         ("gd", 2e-2, 500, None), ("zo", 2e-3, 1500, 1e-2),

@@ -258,6 +258,84 @@ def test_the_experiment_runs_on_a_local_checkpoint(checkpoint, texts, task):
     assert (loss[0] == loss[0].iloc[0]).all() and (loss[4] != loss[0]).all()
 
 
+class PlainRoberta:
+    """torch's own transformer layers under RoBERTa's embeddings and head, float64, parameters a flat vector."""
+
+    def __init__(self, checkpoint, arrays):
+        self.parameters = {n: v.double() for n, v in roberta.read_checkpoint(checkpoint)[1].items()}
+        self.arrays = arrays
+        self.start = torch.cat([v.flatten() for v in self.parameters.values()])
+
+    def scores(self, flat, split, rows):
+        sizes = [v.numel() for v in self.parameters.values()]
+        p = {n: part.view(v.shape) for (n, v), part in zip(self.parameters.items(), flat.split(sizes), strict=True)}
+        ids, mask, at = (torch.from_numpy(self.arrays[f"{split}_{part}"][rows]) for part in ("ids", "mask", "at"))
+
+        def norm(x, name):
+            return torch.nn.functional.layer_norm(x, (HIDDEN,), p[f"{name}.weight"], p[f"{name}.bias"], 1e-5)
+
+        places = torch.where(mask, torch.cumsum(mask, 1) + 1, 1)
+        x = p["embeddings.word_embeddings.weight"][ids] + p["embeddings.position_embeddings.weight"][places]
+        x = norm(x + p["embeddings.token_type_embeddings.weight"][0], "embeddings.LayerNorm")
+        plain = torch.nn.TransformerEncoderLayer(
+            HIDDEN, HEADS, INNER, dropout=0.0, activation="gelu", batch_first=True, dtype=torch.float64
+        )
+        for i in range(LAYERS):
+            at_layer = f"encoder.layer.{i}."
+            given = {
+                f"self_attn.in_proj_{part}": torch.cat(
+                    [p[f"{at_layer}attention.self.{n}.{part}"] for n in ("query", "key", "value")]
+                )
+                for part in ("weight", "bias")
+            }
+            for theirs, ours in (("self_attn.out_proj", "attention.output.dense"), ("norm1", "attention.output.LayerNorm"),
+                                 ("linear1", "intermediate.dense"), ("linear2", "output.dense"), ("norm2", "output.LayerNorm")):  # fmt: skip
+                given |= {f"{theirs}.{part}": p[f"{at_layer}{ours}.{part}"] for part in ("weight", "bias")}
+            x = torch.func.functional_call(plain, given, (x,), {"src_key_padding_mask": ~mask})
+        h = x[range(len(x)), at] @ p["lm_head.dense.weight"].T + p["lm_head.dense.bias"]
+        h = norm(torch.nn.functional.gelu(h), "lm_head.layer_norm")
+        words = self.arrays["words"]
+        return h @ p["embeddings.word_embeddings.weight"][words].T + p["lm_head.bias"][words]
+
+    def loss(self, flat, rows):
+        labels = torch.from_numpy(self.arrays["train_labels"][rows])
+        return torch.nn.functional.cross_entropy(self.scores(flat, "train", rows), labels)
+
+
+@pytest.mark.parametrize("method", ["gd", "zo"])
+def test_the_experiment_equals_a_plain_loop(checkpoint, texts, method):
+    """Minibatches of four of six prompts, an epoch's order drawn anew, what is left over dropped; ZO's direction from its seed tensor by
+    tensor; gradient descent's length cut at 0.5; loss on the whole set and accuracy on the tests at steps 0, 2 and 4."""
+    from descent.core.streams import Streams
+
+    frame = perform_both(
+        checkpoint, texts, "sst2", (method,), regenerate=True, batch=4, step_size=0.05, smoothing=0.01, clip_norm=0.5
+    )
+    plain, streams = PlainRoberta(checkpoint, fewshot.tokenised_prompts(settings(checkpoint, texts))), Streams("zoflat")
+    sizes = [v.shape for v in plain.parameters.values()]
+    for seed in (500, 501):
+        x, losses, right = plain.start, {}, {}
+        for t in range(5):
+            losses[t] = plain.loss(x, np.arange(6)).item()
+            labels = plain.arrays["test_labels"]
+            right[t] = float((plain.scores(x, "test", np.arange(len(labels))).argmax(1).numpy() == labels).mean())
+            rows = streams.numpy("minibatch", seed, t).permutation(6)[:4]
+            if method == "gd":
+                leaf = x.detach().requires_grad_()
+                (g,) = torch.autograd.grad(plain.loss(leaf, rows), leaf)
+                x = x - 0.05 * g * min(1.0, 0.5 / g.norm().item())
+            else:
+                generator = torch.Generator().manual_seed(
+                    int(streams.numpy("direction", seed, t // 2).integers(2**62, size=2)[t % 2])
+                )
+                u = torch.cat([torch.randn(size, generator=generator).flatten() for size in sizes]).double()
+                x = x - 0.05 * (plain.loss(x + 0.01 * u, rows) - plain.loss(x - 0.01 * u, rows)) / 0.02 * u
+        for metric, expected in (("train_loss", losses), ("test_accuracy", right)):
+            own = frame[(frame["seed"] == seed) & (frame["metric"] == metric)].set_index("step")["value"].to_dict()
+            assert own == pytest.approx({t: expected[t] for t in (0, 2, 4)}, rel=2e-3, abs=2e-4), metric
+        assert abs(losses[4] - losses[0]) > 0.01
+
+
 def test_regenerated_and_stored_directions_are_both_to_be_had(checkpoint, texts):
     """Other streams, so other numbers; both descend from the same start."""
     stored, drawn = (

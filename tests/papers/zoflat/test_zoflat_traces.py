@@ -13,7 +13,8 @@ from torch.testing import assert_close
 
 from descent.papers.zoflat.curvature import difference_traces, hutchinson
 from descent.papers.zoflat.flatten import Layout
-from descent.papers.zoflat.in_place import directions, shift_, two_point_slope
+from descent.papers.zoflat.in_place import directions, shift_
+from descent.papers.zoflat.problem import two_point_slope
 from descent.toolbox.counter import mixed, normals, signs, subkey, words
 
 

@@ -26,12 +26,15 @@ def swap(x: Tensor) -> Tensor:
 
 
 def direction(u: Tensor) -> Direction:
+    """u (..., 2n), standard normals, with what the slope needs of it."""
     u_y, u_z = u.chunk(2, -1)
     return Direction(u, swap(u), (u_y * u_z).sum(-1))
 
 
 class Bilinear:
     """f as the methods see it. Broadcasts: points (V, S, 2n) and directions (S, 2n) share u across the V variants."""
+
+    exact_at_0 = True
 
     @staticmethod
     def residual(x: Tensor) -> Tensor:
@@ -50,6 +53,9 @@ class Bilinear:
     def slope(self, x: Tensor, u: Direction, smoothing: float | Tensor) -> Tensor:
         """In closed form: (u_y . z + u_z . y) (r + l^2 u_y . u_z), which loses no digits as l -> 0."""
         return torch.linalg.vecdot(x, u.swapped) * (self.residual(x) + smoothing**2 * u.product)
+
+    def derivative(self, x: Tensor, u: Direction) -> Tensor:
+        return self.slope(x, u, 0.0)
 
     def move(self, x: Tensor, u: Direction, scale: float | Tensor) -> Tensor:
         return x + scale * u.u if isinstance(scale, float) else torch.addcmul(x, scale[..., None], u.u)

@@ -5,7 +5,7 @@ R rows (independent functions or points, never mixed), d parameters. A loss maps
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -21,7 +21,7 @@ class TraceEstimate(NamedTuple):
     stderr: Tensor  # (R,) standard error of the mean
 
 
-def _summary(samples: Tensor) -> TraceEstimate:
+def summary(samples: Tensor) -> TraceEstimate:
     """From samples (n, R)."""
     spread = samples.std(0) if len(samples) > 1 else torch.full_like(samples[0], torch.nan)
     return TraceEstimate(samples.mean(0), spread / len(samples) ** 0.5)
@@ -38,12 +38,31 @@ def hutchinson(loss: Loss | Sequence[Loss], point: Tensor, probes: Callable[[int
     samples = torch.zeros(n, len(x), dtype=x.dtype, device=x.device)
     for part in [loss] if callable(loss) else loss:
         with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(part(x).sum(), x, create_graph=True)
-        for i in range(n):
-            v = probes(i)
-            (product,) = torch.autograd.grad(gradient, x, grad_outputs=v, retain_graph=i < n - 1)
-            samples[i] += (v * product).sum(-1)
-    return _summary(samples)
+            value = part(x).sum()
+        for i, (form,) in enumerate(quadratic_forms(value, [x], lambda i: [probes(i)], n)):
+            samples[i] += form.sum(-1)
+    return summary(samples)
+
+
+def quadratic_forms(
+    value: Tensor, x: Sequence[Tensor], probes: Callable[[int], Sequence[Tensor]], n: int
+) -> Iterator[list[Tensor]]:
+    """For each of n probes (shaped like the tensors x, on which the scalar `value` depends), v * (H v), tensor by tensor."""
+    with torch.enable_grad():
+        gradients = torch.autograd.grad(value, x, create_graph=True, materialize_grads=True)
+    curved = [
+        i for i, gradient in enumerate(gradients) if gradient.requires_grad
+    ]  # the others' second derivatives are 0
+    for i in range(n):
+        v = probes(i)
+        if not curved:
+            yield [torch.zeros_like(each) for each in x]
+            continue
+        products = torch.autograd.grad(
+            [gradients[k] for k in curved], x, grad_outputs=[v[k] for k in curved], retain_graph=i < n - 1,
+            materialize_grads=True,
+        )  # fmt: skip
+        yield [a * b for a, b in zip(v, products, strict=True)]
 
 
 def difference_traces(
@@ -63,4 +82,4 @@ def difference_traces(
             below = loss(torch.sub(point, u, alpha=delta)) - base
             one_sided.append(2 * above / delta**2)
             symmetric.append((above + below) / delta**2)
-    return _summary(torch.stack(one_sided)), _summary(torch.stack(symmetric))
+    return summary(torch.stack(one_sided)), summary(torch.stack(symmetric))

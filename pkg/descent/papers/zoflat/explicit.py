@@ -68,6 +68,9 @@ class ExplicitModel:
     def slope(self, w: Vector, u: Vector, smoothing: float) -> Tensor:
         return self.loss.slope(w.margins, u.margins, smoothing)
 
+    def derivative(self, w: Vector, u: Vector) -> Tensor:
+        return (self.loss.pull(w.margins) * u.margins).sum(0)
+
     def move(self, w: Vector, u: Vector, scale: float | Tensor) -> Vector:
         rows = scale[:, None] if isinstance(scale, Tensor) else scale
         return Vector(w.w + rows * u.w, w.margins + scale * u.margins)

@@ -50,46 +50,48 @@ def spaced(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["step"].isin(kept)]
 
 
-def positive(rows: pd.DataFrame) -> pd.DataFrame:
-    """Values for a logarithmic axis."""
-    return rows.assign(value=rows["value"].clip(lower=FLOOR))
+def _centre(values: pd.Series, log: bool) -> float:
+    """The mean, or the geometric one: NaN unless all are positive."""
+    if not log:
+        return values.mean()
+    return float(np.exp(np.log(values).mean())) if (values > 0).all() else np.nan
 
 
 def test_function(frames) -> Figure:
-    """Test function: training loss and trace of the Hessian. Geometric mean and 95 % interval over seeds. Above, ZO with
-    smoothing 0.1, its control without smoothing (DD) and gradient descent, which has stopped moving after 5000 steps. Below, ZO
-    with three smoothings; dashed grey, the decay exp(-2 eta lambda^2 t) that the smoothed loss predicts from step 1000 on.
+    """Test function: training loss and trace of the Hessian. Geometric mean and 95 % interval over seeds. Above, ZO with smoothing
+    λ = 0.1, its control without smoothing (DD) and gradient descent (5000 steps; then it is stopped). Below, ZO with three
+    smoothings; dashed grey, the decay exp(−2ηλ²t) that the smoothed loss predicts from step 1000 on.
 
-    Alt: The traces of GD and DD stay level; that of ZO falls, the faster the larger the smoothing, slightly slower than predicted.
+    Alt: Four panels over steps on a logarithmic axis: training loss left, trace right; methods above, ZO's three smoothings below,
+    their traces beside the predicted decay.
     """
-    figure, axes = theme.grid(2, 2, sharex=True)
+    figure, axes = theme.grid(2, 2, sharex=True, sharey="col")
     records = frames.records("toy")
     last = int(records["step"].max())
-    curve = set(
-        records.loc[records["metric"] == "trace", "step"]
-    )  # the loss is recorded at every one of the last steps
+    # The loss is recorded at every one of the last steps; the curve is drawn where the trace is.
+    curve = set(records.loc[records["metric"] == "trace", "step"])
+    shades = dict(zip(SMOOTHINGS, reversed(theme.shades("zo", 3)), strict=True))
 
-    def rows_of(metric: str, method: str, **chosen: float) -> pd.DataFrame:
-        rows = frames.select("toy", metric, method, **chosen)
-        return positive(rows[rows["step"].isin(curve)])
+    def drawn(ax: Axes, metric: str, method: str, smoothing: float | None = None) -> pd.DataFrame:
+        style = {"color": shades[smoothing], "label": f"ZO, λ = {smoothing:g}"} if smoothing else {}
+        rows = frames.select("toy", metric, method, **({"smoothing": smoothing} if smoothing else {}))
+        rows = rows[rows["step"].isin(curve)]
+        return theme.band(ax, rows.assign(value=rows["value"].clip(lower=FLOOR)), method=method, log=True, **style)
 
     for column, metric in enumerate(("train_loss", "trace")):
-        ax = axes[0, column]
-        for method in ("gd", "dd", "zo"):
-            chosen = {"smoothing": SMOOTHINGS[0]} if method == "zo" else {}
-            theme.band(ax, rows_of(metric, method, **chosen), method=method, log=True)
-        ax = axes[1, column]
-        for smoothing, shade in zip(SMOOTHINGS, reversed(theme.shades("zo", 3)), strict=True):
-            rows = rows_of(metric, "zo", smoothing=smoothing)
-            drawn = theme.band(ax, rows, method="zo", log=True, color=shade, label=f"ZO, smoothing {smoothing:g}")
-            start = drawn[drawn["step"] == 1000]
+        drawn(axes[0, column], metric, "gd")
+        drawn(axes[0, column], metric, "dd")
+        drawn(axes[0, column], metric, "zo", SMOOTHINGS[0])
+        for smoothing in SMOOTHINGS:
+            start = drawn(axes[1, column], metric, "zo", smoothing).query("step == 1000")
             if metric == "trace" and len(start):
                 steps = np.geomspace(1000, last, 50)
                 decay = start["mean"].item() * np.exp(-2 * 1e-3 * smoothing**2 * (steps - 1000))
-                ax.plot(steps, decay, color="#808080", linestyle="--", linewidth=1, label="predicted decay")
-    for ax, name in zip(
-        axes.ravel(), ("Training loss", "Trace", "Training loss by smoothing", "Trace by smoothing"), strict=True
-    ):
+                axes[1, column].plot(
+                    steps, decay, color="#808080", linestyle="--", linewidth=1, label="predicted decay"
+                )
+    names = ("Training loss", "Trace", "Training loss by smoothing", "Trace by smoothing")
+    for ax, name in zip(axes.ravel(), names, strict=True):
         log_steps(ax, last)
         ax.set_title(name)
     for row in axes:
@@ -102,11 +104,11 @@ def test_function(frames) -> Figure:
 
 
 def linear_models(frames) -> Figure:
-    """Over-parameterised linear models: training loss, trace and test accuracy. Mean and 95 % interval over seeds. DD is ZO without
-    smoothing; SAM was run on a5a only at the study's scale.
+    """Over-parameterised linear models: training loss, trace and test accuracy. Mean (geometric for losses and traces) and 95 %
+    interval over seeds, the range where there are fewer than five. DD is ZO without smoothing. A method that is missing in a column was
+    not run there.
 
-    Alt: In every column ZO's trace ends lowest or near DD's, its loss higher than that of gradient descent, its accuracy a few
-    hundredths lower.
+    Alt: A column for each model and dataset; in it training loss, trace and test accuracy over steps, a line a method.
     """
     figure, axes = theme.grid(3, 4, width=9.6, sharex=True)
     last = int(frames.records("convex")["step"].max())
@@ -114,7 +116,7 @@ def linear_models(frames) -> Figure:
         for panel, (metric, log) in enumerate((("train_loss", True), ("trace", True), ("test_accuracy", False))):
             ax = axes[panel, column]
             if frames.select("convex", metric, model=model, data=data).empty:
-                theme.absent(ax, frames.why("convex", model=model, data=data), width=24)
+                theme.absent(ax, frames.why("convex", "gd", model=model, data=data), width=24)
                 continue
             for method in ("gd", "zo", "dd", "sam"):
                 rows = spaced(frames.select("convex", metric, method, model=model, data=data))
@@ -134,15 +136,15 @@ def linear_models(frames) -> Figure:
 
 def trace_against_loss(frames) -> Figure:
     """The same runs as trajectories: trace against training loss, means over seeds; a marker ends each. Read downwards at one loss,
-    a lower curve is flatter at matched training loss.
+    a lower curve is flatter at matched training loss (the table of x1 has the numbers).
 
-    Alt: Where the losses overlap ZO's curve lies below gradient descent's.
+    Alt: A panel for each model and dataset; each method's run is a curve from high to low training loss, the trace its height.
     """
     figure, axes = theme.grid(1, 4, width=9.6)
     for ax, (model, data) in zip(axes[0], PAIRS, strict=True):
         ax.set_title(title(frames, model, data), fontsize=8)
         if frames.select("convex", "trace", model=model, data=data).empty:
-            theme.absent(ax, frames.why("convex", model=model, data=data), width=24)
+            theme.absent(ax, frames.why("convex", "gd", model=model, data=data), width=24)
             continue
         for method in ("gd", "zo", "dd", "sam"):
             loss, trace = (
@@ -161,17 +163,19 @@ def trace_against_loss(frames) -> Figure:
 
 
 def language_model(frames) -> Figure:
-    """Language model: training loss, trace (Hutchinson, with its standard error) and test accuracy; a thin line a seed. The trace
-    first rises and then falls with the loss, for both methods.
+    """Language model: training loss, trace (Hutchinson, with its standard error) and test accuracy; a thin line a seed, the
+    thick one their mean (geometric for loss and trace, over the seeds where all are positive).
 
-    Alt: The losses fall by two to three orders of magnitude; the traces show a hump and end below their start.
+    Alt: Three panels over steps: training loss and trace on logarithmic axes, test accuracy; thin lines of seeds around each method's mean.
     """
     figure, axes = theme.grid(1, 3, width=9.6)
     last = int(frames.records("language")["step"].max())
     for ax, metric in zip(axes[0], ("train_loss", "trace", "test_accuracy"), strict=True):
         for method in ("gd", "zo"):
             rows = frames.select("language", metric, method)
-            theme.seeds(ax, rows, method=method)
+            theme.seeds(ax, rows, method=method, label="_seed", alpha=0.45)
+            means = rows.groupby("step")["value"].apply(_centre, log=metric != "test_accuracy")
+            ax.plot(means.index, means, **theme.line(method, linewidth=2))
             if metric == "trace":
                 errors = frames.select("language", "trace_stderr", method)
                 both = rows.merge(errors, on=["seed", "step"], suffixes=("", "_error"))
@@ -186,9 +190,9 @@ def language_model(frames) -> Figure:
 
 def final_traces(frames) -> Figure:
     """Final trace of every method, a point a seed and their mean. ZO's on the linear models is its mean over the last 5 % of the
-    steps.
+    steps; on the test function it is that of λ = 0.1.
 
-    Alt: ZO has the lowest final traces of all methods on the test function and on the SVMs.
+    Alt: A panel for each problem; in each, the seeds' final traces by method on a logarithmic axis.
     """
     panels = [
         ("test function", "toy", {}),
@@ -218,31 +222,31 @@ def final_traces(frames) -> Figure:
 
 
 def estimators(frames) -> Figure:
-    """Two estimates of the trace by differences of losses against Hutchinson's, on the same checkpoints of the language model; bars are
-    standard errors, the grey line is equality. The official one-sided difference drowns in the gradient's noise until the gradient is
-    tiny; its symmetric version agrees.
+    """How far two estimates of the trace by differences of losses lie from Hutchinson's, on the same checkpoints of the language
+    model (a point each), against Hutchinson's. On the grey line the deviation is as large as the trace itself: above it an estimate
+    says nothing, far below it the two agree.
 
-    Alt: Points of the symmetric estimate lie on the line of equality, those of the official one scatter over several orders of
-    magnitude, of both signs.
+    Alt: Two panels, the official one-sided difference and its symmetric version; deviations on a logarithmic axis around or below a
+    diagonal on which deviation and trace are equal.
     """
-    figure, axes = theme.grid(1, 2, width=8.4)
+    figure, axes = theme.grid(1, 2, width=8.4, sharey=True)
     exact = frames.select("language", "trace")
+    exact = exact[exact["value"] > 0]
     keys = ["method", "seed", "step"]
     for ax, (metric, name) in zip(
         axes[0], (("trace_official", "official, one-sided"), ("trace_symmetric", "symmetric")), strict=True
     ):
         for method in ("gd", "zo"):
-            both = exact[exact["method"] == method].merge(
-                frames.select("language", metric), on=keys, suffixes=("", "_by")
-            )
-            both = both.merge(frames.select("language", f"{metric}_stderr"), on=keys, suffixes=("", "_error"))
+            own = exact[exact["method"] == method]
+            both = own.merge(frames.select("language", metric), on=keys, suffixes=("", "_by"))
+            away = (both["value_by"] - both["value"]).abs()
             style = {"marker": theme.marker(method), "color": theme.colour(method), "label": theme.label(method)}
-            ax.errorbar(both["value"], both["value_by"], both["value_error"], linestyle="none", elinewidth=0.7, alpha=0.8, markersize=4, **style)  # fmt: skip
-        equal = np.geomspace(exact["value"].clip(lower=1e-3).min(), exact["value"].max(), 100)
-        ax.plot(equal, equal, color="#808080", linewidth=1)
-        ax.set(title=name, xscale="log", xlabel="Hutchinson's estimate")
-        ax.set_yscale("symlog", linthresh=10)
-    axes[0, 0].set_ylabel("estimate by differences")
+            ax.plot(both["value"], away, linestyle="none", alpha=0.8, markersize=4, **style)
+        if len(exact):
+            ends = exact["value"].min(), exact["value"].max()
+            ax.plot(ends, ends, color="#808080", linewidth=1, label="as large as the trace")
+        ax.set(title=name, xscale="log", yscale="log", xlabel="Hutchinson's estimate of the trace")
+    axes[0, 0].set_ylabel("deviation from it")
     theme.legend(figure, axes)
     return figure
 

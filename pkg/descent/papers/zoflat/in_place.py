@@ -6,29 +6,51 @@ the Gaussian-smoothed f_l(x) = E f(x + l u) (Nesterov and Spokoiny 2017). It is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 
-def two_point_slope(f_plus: Tensor, f_minus: Tensor, smoothing: float | Tensor) -> Tensor:
-    """(f(x + l u) - f(x - l u)) / (2 l), of the shape of the losses; `smoothing` is l > 0."""
-    return (f_plus - f_minus) / (2 * smoothing)
+class Pair(NamedTuple):
+    """What one step of ZO evaluates."""
+
+    above: Tensor  # f(x + l u)
+    below: Tensor  # f(x - l u)
+
+
+def evaluate_pair_(shift: Callable[[float], None], loss: Callable[[], Tensor], smoothing: float) -> Pair:
+    """Both losses of a step in place: shift(scale) adds scale * u to x. It leaves x at x - l u, so that the caller restores
+    and updates in one pass, shift(l - eta c). Where `loss` raises, x is put back (up to rounding) first."""
+    at = smoothing
+    shift(smoothing)
+    try:
+        above = loss()
+        shift(-2 * smoothing)
+        at = -smoothing
+        return Pair(above, loss())
+    except BaseException:
+        shift(-at)
+        raise
 
 
 def directions(seed: int, like: Sequence[Tensor]) -> Iterator[Tensor]:
     """Standard normals shaped like each tensor of `like` in turn, the same on every call with the same seed.
 
-    They are drawn on the tensors' own device, by a generator keyed by `seed` alone, so a direction in R^d needs memory
-    for its largest tensor only. Devices differ in their numbers.
+    They are drawn on the tensors' own devices, by a generator a device keyed by `seed` alone, so a direction in R^d needs
+    memory for its largest tensor only. Devices differ in their numbers.
     """
-    generator = torch.Generator(like[0].device).manual_seed(seed)
+    generators: dict[torch.device, torch.Generator] = {}
     for tensor in like:
-        yield torch.randn(tensor.shape, generator=generator, device=tensor.device, dtype=tensor.dtype)
+        if tensor.device not in generators:
+            generators[tensor.device] = torch.Generator(tensor.device).manual_seed(seed)
+        yield torch.randn(tensor.shape, generator=generators[tensor.device], device=tensor.device, dtype=tensor.dtype)
 
 
-def shift_(parameters: Sequence[Tensor], seed: int, scale: float | Tensor) -> None:
-    """x <- x + scale * u in place, u regenerated from `seed` tensor by tensor; `scale` may be a 0-d tensor."""
-    for parameter, u in zip(parameters, directions(seed, parameters), strict=True):
-        parameter.add_(u.mul_(scale))
+def shift_(parameters: Sequence[Tensor], seed: int, scale: float | Tensor | Sequence[float | Tensor]) -> None:
+    """x <- x + scale * u in place, u regenerated from `seed` tensor by tensor; `scale` may be a 0-d tensor, or a list with one
+    for each tensor."""
+    scales = scale if isinstance(scale, Sequence) else [scale] * len(parameters)
+    for parameter, u, own in zip(parameters, directions(seed, parameters), scales, strict=True):
+        parameter.add_(u.mul_(own))

@@ -104,6 +104,9 @@ class LiftedModel:
     def slope(self, w: Vector, u: Vector, smoothing: float) -> Tensor:
         return self.loss.slope(w.margins, u.margins, smoothing)
 
+    def derivative(self, w: Vector, u: Vector) -> Tensor:
+        return (self.loss.pull(w.margins) * u.margins).sum(0)
+
     def move(self, w: Vector, u: Vector, scale: float | Tensor) -> Vector:
         # Margins are linear in w: they move along and need no product with the data.
         if isinstance(scale, Tensor):

@@ -17,7 +17,7 @@ class Loss(Protocol):
         """f: (S,), the mean over the examples."""
 
     def slope(self, margins: Tensor, change: Tensor, smoothing: float) -> Tensor:
-        """(S,) two-point slope along u, or the derivative at smoothing 0."""
+        """(S,) two-point slope along u, smoothing above 0."""
 
     def pull(self, margins: Tensor) -> Tensor:
         """(N, S) df / dm_i."""
@@ -33,8 +33,6 @@ class SquaredHinge(NamedTuple):
         return (1 - margins).clamp_(min=0).square_().mean(0)
 
     def slope(self, margins: Tensor, change: Tensor, smoothing: float) -> Tensor:
-        if smoothing == 0:
-            return (self.pull(margins) * change).sum(0)
         short = 1 - margins
         plus = torch.add(short, change, alpha=-smoothing).clamp_(min=0)
         minus = short.add_(change, alpha=smoothing).clamp_(min=0)
@@ -55,8 +53,6 @@ class Logistic(NamedTuple):
         return _softplus(-margins).mean(0)
 
     def slope(self, margins: Tensor, change: Tensor, smoothing: float) -> Tensor:
-        if smoothing == 0:
-            return (self.pull(margins) * change).sum(0)
         minus_m = -margins
         plus = _softplus(torch.sub(minus_m, change, alpha=smoothing))
         minus = _softplus(minus_m.add_(change, alpha=smoothing))

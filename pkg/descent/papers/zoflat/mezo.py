@@ -1,9 +1,9 @@
 """ZO for language models (MeZO, Malladi et al. 2023): in place, with the direction stored or regenerated.
 
 Algorithm 1 on parameters x in R^d, rows of a flat tensor (R, d). `regenerating` never holds the direction: it is drawn
-anew from its seed for each of the four sweeps, so training takes the memory of inference. `buffered` keeps it, and
-restores and updates in one pass: x <- x + (l - eta c) u. Both perturb the same tensors x, so they give the same
-trajectory up to rounding (x + l u - 2 l u + l u is not x in float32, by about 1e-7 a step).
+anew from its seed for each sweep, so training takes the memory of inference. `buffered` keeps it. Both restore and update
+in one pass, x <- x + (l - eta c) u (MeZO takes two, for the same numbers), and perturb the same tensors x, so they give
+one trajectory up to rounding (x + l u - 2 l u + l u is not x in float32, by about 1e-7 a step).
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from torch import Tensor
 
 from descent.core.settings import check
 from descent.papers.zoflat.flatten import Layout
-from descent.papers.zoflat.in_place import shift_, two_point_slope
+from descent.papers.zoflat.in_place import evaluate_pair_, shift_
+from descent.papers.zoflat.problem import two_point_slope
 from descent.papers.zoflat.settings import SETTINGS
 
 Loss = Callable[[Tensor, Any], Tensor]  # (R, d), a batch -> (R,)
@@ -34,10 +35,8 @@ def buffered(loss: Loss, *, step_size: float, smoothing: float) -> Callable[[Ten
 
     def step(x: Tensor, direction: Direction) -> Tensor:
         u, batch = direction
-        f_plus = loss(x.add_(u, alpha=smoothing), batch)
-        f_minus = loss(x.add_(u, alpha=-2 * smoothing), batch)
-        slope = two_point_slope(f_plus, f_minus, smoothing)
-        return x.addcmul_(u, (smoothing - step_size * slope)[:, None])
+        pair = evaluate_pair_(lambda scale: x.add_(u, alpha=scale), lambda: loss(x, batch), smoothing)
+        return x.addcmul_(u, (smoothing - step_size * two_point_slope(*pair, smoothing))[:, None])
 
     return step
 
@@ -52,17 +51,12 @@ def regenerating(
         seeds: Sequence[int] = direction.source
         tensors = [list(layout.split(row).values()) for row in x]
 
-        def perturb(scales: Sequence[float | Tensor]) -> None:
+        def shift(scales: Sequence[float | Tensor]) -> None:
             for row, seed, scale in zip(tensors, seeds, scales, strict=True):
                 shift_(row, seed, scale)
 
-        perturb([smoothing] * len(x))
-        f_plus = loss(x, direction.batch)
-        perturb([-2 * smoothing] * len(x))
-        f_minus = loss(x, direction.batch)
-        perturb([smoothing] * len(x))
-        slope = two_point_slope(f_plus, f_minus, smoothing)
-        perturb(list(-step_size * slope))
+        pair = evaluate_pair_(lambda scale: shift([scale] * len(x)), lambda: loss(x, direction.batch), smoothing)
+        shift(list(smoothing - step_size * two_point_slope(*pair, smoothing)))
         return x
 
     return step

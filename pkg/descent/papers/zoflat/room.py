@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import math
+
 from descent.core.declare import ExperimentCard, MethodCard, Metric, Room
 from descent.papers.zoflat.settings import SETTINGS
 
 METRICS = {
-    "train_loss": Metric("", "Loss f on the whole training set.", "lower", log=True),
+    "train_loss": Metric("", "Loss f on the whole training set.", "lower", log=True, range=(0, math.inf)),
     "trace": Metric("", "Trace of the Hessian of the training loss, Tr H; smaller is flatter.", "lower", log=True),
-    "train_accuracy": Metric("", "Share of training rows classified rightly.", "higher"),
-    "test_loss": Metric("", "Loss on the test set.", "lower", log=True),
-    "test_accuracy": Metric("", "Share of test rows classified rightly.", "higher"),
-    "trace_stderr": Metric("", "Standard error of Hutchinson's estimate of Tr H over its probes.", "none", log=True),
-    "trace_official": Metric("", "Tr H by FlatZero's one-sided difference of losses: 2 (mean f(x + d u) - f(x)) / d^2.", "none"),
-    "trace_official_stderr": Metric("", "Its standard error over directions.", "none", log=True),
-    "trace_symmetric": Metric("", "Tr H by the symmetric difference: mean (f(x + d u) + f(x - d u) - 2 f(x)) / d^2.", "none"),
-    "trace_symmetric_stderr": Metric("", "Its standard error over directions.", "none", log=True),
-    "tokens": Metric("", "Mean number of tokens of a training text.", "none"),
-    "parameters": Metric("", "Number of trainable parameters d.", "none"),
+    "train_accuracy": Metric("", "Share of training rows classified rightly.", "higher", range=(0, 1), resolution=1 / 9888),
+    "test_loss": Metric("", "Loss on the test set.", "lower", log=True, range=(0, math.inf)),
+    "test_accuracy": Metric("", "Share of test rows classified rightly.", "higher", range=(0, 1), resolution=1 / 39861),
+    "trace_stderr": Metric("", "Standard error of Hutchinson's estimate of Tr H over its probes.", "none", log=True, range=(0, math.inf)),
+    "trace_official": Metric("", "Tr H by FlatZero's one-sided difference of losses: 2 (mean f(x + δu) − f(x)) / δ².", "none"),
+    "trace_official_stderr": Metric("", "Its standard error over directions.", "none", log=True, range=(0, math.inf)),
+    "trace_symmetric": Metric("", "Tr H by the symmetric difference: mean (f(x + δu) + f(x − δu) − 2 f(x)) / δ².", "none"),
+    "trace_symmetric_stderr": Metric("", "Its standard error over directions.", "none", log=True, range=(0, math.inf)),
+    "tokens": Metric("tokens", "Mean number of tokens of a training text.", "none", range=(0, math.inf)),
+    "parameters": Metric("", "Number of trainable parameters d.", "none", range=(1, math.inf), resolution=1),
 }  # fmt: skip
+"""Accuracies: the resolution is one row of the larger dataset; a5a's and the language model's steps are coarser."""
 
 METHODS = {
     "zo": MethodCard(
@@ -38,7 +41,7 @@ METHODS = {
         builder="gradient_descent:gd",
     ),
     "dd": MethodCard(
-        "DD (l → 0)",
+        "DD (λ → 0)",
         "control",
         "ZO without smoothing: the exact directional derivative along the same random directions.",
         "code",

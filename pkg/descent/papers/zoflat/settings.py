@@ -14,7 +14,7 @@ SETTINGS: dict[str, Setting] = {
     "block": Setting("Steps whose noise is drawn and handed over at once.", int, 500, low=1, high=100_000),
     "points": Setting("Number of steps, evenly spaced in the logarithm, at which metrics are taken.", int, 60, low=2, high=10_000),
     # The test function
-    "half_dimension": Setting("n: the test function lives on R^n x R^n.", int, 100, low=1, high=1_000_000),
+    "half_dimension": Setting("n: the test function lives on R^n x R^n.", int, 100, low=4, high=1_000_000),
     "reference_step": Setting(
         "A step at which the trace is taken too: its change is counted from here, when gradient descent has settled.",
         int, 1000, low=1, high=10_000_000,
@@ -60,3 +60,12 @@ SETTINGS: dict[str, Setting] = {
     "directions": Setting("Directions of the estimates by differences of losses.", int, 10, low=2, high=10_000),
     "delta": Setting("Length of these differences.", default=1e-4, low=0, high=1, open_low=True),
 }  # fmt: skip
+
+PUBLIC: dict[str, Setting] = {
+    "lr": Setting("The step size eta of a parameter group.", low=0, high=10, open_low=True),
+    "smoothing": SETTINGS["smoothing"],
+    "radius": SETTINGS["radius"],
+    "seed": Setting("Of the directions or probes.", int, 0, low=0, high=2**63 - 1),
+    "probes": Setting("Rademacher probes of Hutchinson's estimate.", int, 64, low=2, high=1_000_000),
+}
+"""Settings of public.py."""

@@ -1,7 +1,8 @@
 """Fig. 1: ZO, its control DD and gradient descent on the test function, every row in one tensor program.
 
 Rows are variants x seeds. All start from the seed's own point, and the random walks share their directions (as the
-official script shares its seed), so DD is simply the row without smoothing. Gradient descent runs beside them.
+official script shares its seed), so DD is simply the row without smoothing; they run on the three numbers of
+bilinear_reduced.py. Gradient descent runs beside them, on all 2n.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from descent.core.context import Context
 from descent.core.iterate import iterate, log_grid
 from descent.core.job import Job, Variant
 from descent.core.records import Records
-from descent.papers.zoflat.bilinear import Bilinear, Direction, direction
+from descent.papers.zoflat.bilinear import Bilinear
+from descent.papers.zoflat.bilinear_reduced import Draw, ReducedBilinear, draws, reduced
 from descent.papers.zoflat.gradient_descent import gd
 from descent.papers.zoflat.two_point import walks
 
@@ -35,27 +37,32 @@ def _program(variant: Variant) -> tuple:
 
 def _together(variants: Sequence[Variant], context: Context, records: Records) -> None:
     """Run variants that differ in their smoothing alone."""
-    problem, params, seeds = Bilinear(), variants[0].params, variants[0].seeds
+    params, seeds = variants[0].params, variants[0].seeds
     n, steps = params["half_dimension"], params["steps"]
     start = context.streams.normal("start", seeds, (2 * n,)).to(context.device)
     x = start.expand(len(variants), *start.shape).clone()  # (V, S, 2n)
+    if variants[0].method == "gd":
+        problem, draw = Bilinear(), None
+        update = gd(problem, step_size=params["step_size"]).update
+    else:
+        problem = ReducedBilinear()
+        smoothings = [v.params.get("smoothing") for v in variants]  # DD has none
+        method = walks(problem, step_size=params["step_size"], smoothings=smoothings, device=context.device)
+        x = reduced(x)
 
-    def draw(k: int, count: int) -> Direction:
-        u = context.streams.normal("direction", seeds, (count, 2 * n), k)
-        return direction(u.transpose(0, 1).contiguous())  # (count, S, 2n)
+        def draw(k: int, count: int) -> Draw:
+            return draws(context.streams, seeds, n, k, count)
+
+        def update(x: Tensor, noise: Draw) -> Tensor:
+            return method.update(x, problem.seen(x, noise))
 
     def measure(state: tuple[Tensor]) -> dict[str, Tensor]:
         return {"train_loss": problem.loss(state[0]).flatten(), "trace": problem.trace(state[0]).flatten()}
 
-    if variants[0].method == "gd":
-        method, draw = gd(problem, step_size=params["step_size"]), None
-    else:
-        smoothings = [v.params.get("smoothing") for v in variants]  # DD has none
-        method = walks(problem, step_size=params["step_size"], smoothings=smoothings, device=context.device)
     curve = {*log_grid(steps, params["points"]), min(params["reference_step"], steps)}
     tail = range(max(0, steps - params["tail"] + 1), steps + 1)
     _, trace = iterate(
-        context, variants[0].key, (x,), lambda state, u: (method.update(state[0], u),),
+        context, variants[0].key, (x,), lambda state, noise: (update(state[0], noise),),
         steps=steps, block=params["block"], draw=draw, measure=measure, at={*curve, *tail},
     )  # fmt: skip
     on_curve = [t in curve for t in trace.steps.tolist()]
