@@ -57,3 +57,14 @@ SETTINGS: dict[str, Setting] = {
     "chains": Setting("Chains of the measured batch.", int, 288, low=1, high=10**6),
     "repeats": Setting("Repeats of a measurement.", int, 15, low=1, high=1000),
 }  # fmt: skip
+
+PUBLIC: dict[str, Setting] = {
+    "tokens": Setting("The sequence length L.", int, low=1, high=4096),
+    "dimension": Setting("The dimension d of a token.", int, low=8, high=10**9),
+    "lr": Setting("The learning rate of the loss as it is given.", low=0, high=1e6),
+    "steps": Setting("SGD steps at most.", int, low=1, high=10**9),
+    "level": Setting("The overlap at which a chain has arrived.", low=0, high=1, open_low=True),
+    "method": Setting("tied: one vector for all tokens; plain: a vector a token.", str, "tied", choices=("tied", "plain")),
+    "nodes": Setting("Gauss-Hermite nodes an axis.", int, 17, low=3, high=41),
+}  # fmt: skip
+"""The limits of `simulate` and `flow`."""
