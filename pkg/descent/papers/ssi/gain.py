@@ -54,10 +54,9 @@ def _program(variant: Variant) -> tuple:
 
 
 def rate(variant: Variant) -> float:
-    """The learning rate of a variant: the plain network's may be scaled by its length."""
+    """The learning rate of a variant, which may be scaled by its length."""
     p = variant.params
-    factor = {"one": 1.0, "length": float(p["length"]), "root": p["length"] ** 0.5}[p["rate_scaling"]]
-    return p["rate"] * (factor if variant.method == "plain" else 1.0)
+    return p["rate"] * {"one": 1.0, "length": float(p["length"]), "root": p["length"] ** 0.5}[p["rate_scaling"]]
 
 
 def sequence(variants: list[Variant], tokens: int, device: torch.device) -> Sequence:

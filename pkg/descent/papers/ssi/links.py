@@ -89,6 +89,8 @@ def coefficients(target: str, length: int) -> tuple[list[float], str]:
     """
     if target in ("linear", "quadratic"):
         return [length**-0.5] * length, target
+    if target == "quadratic_sum":
+        return [1.0] * length, "quadratic"
     if target == "single":
         return [math.sqrt(length)] + [0.0] * (length - 1), "linear"
     if length != 2:

@@ -7,6 +7,7 @@ these alone: that is the model (docs/papers/ssi.md), and why d costs nothing.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -145,7 +146,7 @@ def flow(
         )
     pair = _pair("flow", start, tokens)
     times = [float(t) for t in times]
-    if not times or times[0] < 0 or any(a > b for a, b in zip(times, times[1:], strict=False)):
+    if not times or times[0] < 0 or any(a > b for a, b in itertools.pairwise(times)):
         raise SettingError(f"flow: `times` must ascend from 0, got {times}")
     dtype = _dtype("flow", dtype)
     # The integral is done in float64 whatever the result is asked in: its nodes differ by forty orders of magnitude.

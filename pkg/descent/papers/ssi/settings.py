@@ -20,13 +20,13 @@ SETTINGS: dict[str, Setting] = {
     # Networks on a single-index or sequence target
     "length": Setting("The sequence length L.", int, low=1, high=4096),
     "target": Setting(
-        "The target: linear L^-1/2 sum z, single L^1/2 z_1, quadratic L^-1/2 sum (z^2-1)/2^1/2, difference z_1 - z_2, "
-        "square_difference (z_1^2 - z_2^2)/2^1/2.",
-        str, choices=("linear", "single", "quadratic", "difference", "square_difference"),
+        "The target: linear L^-1/2 sum z, single L^1/2 z_1, quadratic L^-1/2 sum (z^2-1)/2^1/2, quadratic_sum the same without "
+        "L^-1/2, difference z_1 - z_2, square_difference (z_1^2 - z_2^2)/2^1/2.",
+        str, choices=("linear", "single", "quadratic", "quadratic_sum", "difference", "square_difference"),
     ),
     "activation": Setting("The networks' activation sigma.", str, "relu", choices=("relu", "square")),
     "rate_scaling": Setting(
-        "What the plain network's learning rate is multiplied by: one, the length L, or root (its square root).",
+        "What the learning rate is multiplied by: one, the length L, or root (its square root).",
         str, "one", choices=("one", "length", "root"),
     ),
     "start": Setting("The initial overlap of every token, in units of d^-1/2.", low=0, high=100, open_low=True),
