@@ -25,7 +25,15 @@ def zeros(rows=1, columns=(1, M)):
 
 @pytest.mark.parametrize(
     ("method", "settings"),
-    [("pg", {}), ("vanilla", {}), ("single", {}), ("picard", {}), ("damped", {}), ("naive", {}), ("unscaled", {})],
+    [
+        ("pg", {}),
+        ("vanilla", {}),
+        ("single", {}),
+        ("picard", {}),
+        ("damped", {}),
+        ("naive", {"slope_step_size": 0.05, "intercept_step_size": 0.05}),
+        ("unscaled", {}),
+    ],
 )
 def test_solve_is_the_study_s_step_to_the_bit(method, settings):
     game = gmfg.Game.scalar(intervals=N)
@@ -35,7 +43,9 @@ def test_solve_is_the_study_s_step_to_the_bit(method, settings):
     policy = chosen.init(*zeros())
     for _ in range(3):
         policy, _ = chosen.step(policy, None)
-    own = gmfg.solve(game, W, players=M, start=MEANS, steps=3, method=method, dtype=torch.float64)
+    own = gmfg.solve(
+        game, W, players=M, start=MEANS, steps=3, method=method, lr=settings.get("slope_step_size"), dtype=torch.float64
+    )
     assert (
         torch.equal(own.K, policy.K[0])
         and torch.equal(own.G, policy.G[0, :, :, 0])
@@ -120,7 +130,7 @@ def test_coupling_beyond_one_is_said_and_divergence_never_raised():
     game = gmfg.Game.scalar(Ab=2.0, H=2.5, HT=2.5, intervals=N)
     found = gmfg.solve(game, "threshold", players=M, start=MEANS, steps=30, dtype=torch.float64)
     assert found.rate > 1 and found.exploitability[-1] > found.exploitability[5]
-    assert gmfg.solve(gmfg.Game.scalar(intervals=N), W, players=M, start=MEANS, steps=60, lr=1e6).diverged
+    assert gmfg.solve(gmfg.Game.scalar(intervals=N), W, players=M, start=MEANS, steps=60, lr=900.0).diverged
 
 
 def test_float32_is_the_rounded_result_and_what_is_given_stays():

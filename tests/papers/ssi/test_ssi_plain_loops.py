@@ -125,7 +125,7 @@ CASES = [  # target, method, lengths, activation, rate, its scaling as (setting,
     ("single", "plain", (3, 1), "relu", 0.5, ("root", lambda L: math.sqrt(L))),
     ("quadratic", "plain", (2,), "relu", 0.8, ("one", lambda L: 1)),
     ("quadratic", "trace", (3,), "square", 0.5, ("one", lambda L: 1)),
-    ("quadratic", "plain", (3,), "square", 1.5, ("one", lambda L: 1)),
+    ("quadratic", "plain", (3,), "square", 0.4, ("one", lambda L: 1)),
     ("quadratic_sum", "tied", (4, 2), "relu", 0.3, ("root", lambda L: math.sqrt(L))),
     ("quadratic_sum", "plain", (3,), "relu", 0.3, ("one", lambda L: 1)),
     ("difference", "plain", (2,), "relu", 0.5, ("one", lambda L: 1)),
@@ -172,7 +172,8 @@ def test_first_passages_and_curves_of_networks(target, method, lengths, activati
         i = SEEDS.index(seed) * len(lengths)
         assert sorted(times[i : i + len(lengths)]) == own, (seed, method)
         assert sorted(reached[i : i + len(lengths)]) == sorted(float(x) for s, x in passed if s == seed)
-    assert any(math.isfinite(t) for _, t in want) or method == "tied"
+    if target in ("linear", "single"):
+        assert any(math.isfinite(t) for _, t in want), "the case would show no passage"
     if len(lengths) == 1:
         picked = [[overlaps[t] for t in at] for _, overlaps in path]
         np.testing.assert_allclose(curves.reshape(len(SEEDS), -1), picked, atol=1e-8 if method == "trace" else 1e-11)
