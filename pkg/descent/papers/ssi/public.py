@@ -132,14 +132,16 @@ def flow(
     times: Sequence[float],
     lr: float = 0.0,
     nodes: int = 17,
+    largest: float = 0.1,
     dtype: torch.dtype | None = None,
 ) -> Flow:
     """Where (m, e) of the tied student go as d grows: the gradient flow of the population loss on the sphere, by quadrature.
 
     times: ascending tau = lr t/d. lr: with the drift -(lr/2) E|a|^2 (m, e) that fresh noise of this rate exerts; 0: the flow alone.
+    largest: the longest step of the integration (Runge-Kutta, fourth order) in tau; slow flows bear longer ones.
     tokens: 1 or 2 (the integral has twice as many dimensions, nodes an axis each). Other arguments as in `simulate`.
     """
-    check("flow", PUBLIC, lr=lr, nodes=nodes)
+    check("flow", PUBLIC, lr=lr, nodes=nodes, largest=largest)
     if tokens not in (1, 2):
         raise SettingError(
             f"flow: `tokens` must be 1 or 2, got {tokens!r} (use simulate with a large dimension and a small lr)"
@@ -153,7 +155,14 @@ def flow(
     _try("flow", loss, tokens, torch.float64, torch.device("cpu"))
     student = Student(loss, lambda s, z: _slope(loss, s, z))
     curve = gradient_flow.flow(
-        student, pair or (start, 0.0), times, rate=lr, n=nodes, tokens=tokens, positional=pair is not None
+        student,
+        pair or (start, 0.0),
+        times,
+        rate=lr,
+        n=nodes,
+        largest=largest,
+        tokens=tokens,
+        positional=pair is not None,
     )
     found = torch.from_numpy(curve).to(dtype)
     return Flow({"m": found[:, 0], "e": found[:, 1]}, bool(~found.isfinite().all()))

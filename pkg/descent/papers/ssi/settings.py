@@ -66,5 +66,6 @@ PUBLIC: dict[str, Setting] = {
     "level": Setting("The overlap at which a chain has arrived.", low=0, high=1, open_low=True),
     "method": Setting("tied: one vector for all tokens; plain: a vector a token.", str, "tied", choices=("tied", "plain")),
     "nodes": Setting("Gauss-Hermite nodes an axis.", int, 17, low=3, high=41),
+    "largest": Setting("The longest step of an integration in tau.", float, 0.1, low=0, high=10, open_low=True),
 }  # fmt: skip
 """The limits of `simulate` and `flow`."""
