@@ -1,18 +1,27 @@
-"""ssi: what a chain-step costs, reduced against d-dimensional. `python benchmarks/ssi.py [--dimension 1000]`.
+"""ssi: what a chain-step costs, against plain batched NumPy, the official way and the floor. `python benchmarks/ssi.py`.
 
-Attention on two tokens with positional encoding. Times are process CPU time of one thread, warmed up, rivals
-interleaved, noise included; the median over repeats, per chain and step. Every rival runs at the batch that suits it:
-the reduced simulator has 288 chains, the d-dimensional one 1 (the official loop) and 24. The official code does more
-than our rival `autograd`: a Python dataset on top, one chain at a time.
+Attention on two tokens with positional encoding, fresh noise included, for the reduced simulator and the d-dimensional one.
+(a) the official way: one chain in R^d at a time, gradients by autograd (its Python dataset left out, which favours it).
+(b) the same algorithm as a competent author writes it in plain NumPy: chains as the last axis, all noise of a block at once, no waste.
+(c) the floor: the random numbers and the step's products alone, no slope, nothing else.
+Process CPU time of one thread, warmed up, interleaved; median over repeats, nanoseconds a chain and step.
+
+    python benchmarks/ssi.py [--dimension 1000] [--repeats 9]
 """
 
 from __future__ import annotations
 
 import argparse
+import math
+import os
 import platform
 import statistics
 import time
+from collections.abc import Callable
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
 import torch
 
 from descent.core.context import Context
@@ -20,14 +29,96 @@ from descent.core.job import Variant
 from descent.core.streams import Streams
 from descent.papers.ssi.cost import workload
 
-RIVALS = {  # name: (method, chains, steps of a measurement)
-    "reduced, 288 chains": ("sgd", 288, 1000),
-    "reduced, 24 chains": ("sgd", 24, 1000),
-    "direct, closed form, 24 chains": ("direct", 24, 10),
-    "direct, autograd, 24 chains": ("autograd", 24, 10),
-    "direct, closed form, 1 chain": ("direct", 1, 100),
-    "direct, autograd, 1 chain": ("autograd", 1, 100),
-}
+RATE, OMEGA, LEVEL = 0.2, 0.5, 1 / (1 + math.exp(-2.0))
+BLOCK = 1000  # steps a call of the reduced simulator; the d-dimensional one: as given
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def teacher(z0, z1):
+    return tuple((1 - OMEGA) * sigmoid(a * (a - b)) + OMEGA * LEVEL for a, b in ((z0, z1), (z1, z0)))
+
+
+def slopes(s0, s1, t0, t1):
+    gap = s0 - s1
+    p0, p1 = sigmoid(s0 * gap), sigmoid(-s1 * gap)
+    b0, b1 = 2 * (p0 - t0) * p0 * (1 - p0), 2 * (p1 - t1) * p1 * (1 - p1)
+    common = b0 * s0 - b1 * s1
+    return b0 * gap + common, -b1 * gap - common
+
+
+def reduced_numpy(d: int, chains: int) -> Callable[[], object]:
+    rng, kappa = np.random.default_rng(0), RATE / d
+
+    def call():
+        m, e = np.full(chains, 0.3), np.full(chains, 0.3)
+        z, chi = rng.standard_normal((BLOCK, 3, 2, chains)), rng.chisquare(d - 3, (BLOCK, chains))
+        goals = teacher(z[:, 0, 0], z[:, 0, 1])
+        for t in range(BLOCK):
+            (a0, a1), (b0, b1), (c0, c1) = z[t]
+            r = np.sqrt(1 - m * m - e * e)
+            s0, s1 = m * a0 + e * (b0 + 1) + r * c0, m * a1 + e * (b1 - 1) + r * c1
+            g0, g1 = slopes(s0, s1, goals[0][t], goals[1][t])
+            m = m - kappa * (g0 * a0 + g1 * a1)
+            e = e - kappa * (g0 * (b0 + 1) + g1 * (b1 - 1))
+            r = r - kappa * (g0 * c0 + g1 * c1)
+            norm = np.sqrt(m * m + e * e + r * r + kappa * kappa * (g0 * g0 + g1 * g1) * chi[t])
+            m, e = m / norm, e / norm
+        return m, e
+
+    return call
+
+
+def reduced_floor(d: int, chains: int) -> Callable[[], object]:
+    rng, out = torch.Generator().manual_seed(0), np.random.Generator(np.random.SFC64(0))
+    w, a = np.full((3, 1, chains), 0.5), np.full((2, chains), 0.1)
+    field, moved = np.empty((3, 2, chains)), np.empty((3, 2, chains))
+
+    def call():
+        z = torch.randn(BLOCK, 3, 2, chains, generator=rng).numpy()
+        out.standard_gamma((d - 3) / 2, (BLOCK, chains))
+        for t in range(BLOCK):
+            np.multiply(w, z[t], out=field)
+            np.exp(a, out=a)
+            np.multiply(a, z[t], out=moved)
+            np.log(a, out=a)
+
+    return call
+
+
+def direct_numpy(d: int, chains: int, steps: int) -> Callable[[], object]:
+    rng, root = np.random.default_rng(0), math.sqrt(d)
+
+    def call():
+        w = np.zeros((chains, d))
+        w[:, :3] = 0.3 * root, 0.3 * root, math.sqrt(0.82) * root
+        for _ in range(steps):
+            x = rng.standard_normal((chains, 2, d))
+            x *= 1 / root
+            z = root * x[..., 0]
+            x[:, 0, 1] += 1 / root
+            x[:, 1, 1] -= 1 / root
+            s = (x @ w[..., None])[..., 0]
+            a = np.stack(slopes(s[:, 0], s[:, 1], *teacher(z[:, 0], z[:, 1])), 1)
+            w -= RATE * (a[:, None] @ x)[:, 0]
+            w *= root / np.linalg.norm(w, axis=1, keepdims=True)
+        return w
+
+    return call
+
+
+def direct_floor(d: int, chains: int, steps: int) -> Callable[[], object]:
+    rng, w, a = torch.Generator().manual_seed(0), torch.ones(chains, d, 1), torch.ones(chains, 1, 2)
+
+    def call():
+        for _ in range(steps):
+            x = torch.randn(chains, 2, d, generator=rng)
+            torch.bmm(x, w)
+            torch.bmm(a, x)
+
+    return call
 
 
 def main() -> None:
@@ -36,32 +127,37 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    context = Context(torch.device("cpu"), Streams("ssi"), {})
-    costs = measure(context, options.dimension, options.repeats)
-    reduced = costs["reduced, 288 chains"]
-    print(f"{platform.machine()}, torch {torch.__version__}, d = {options.dimension}, {options.repeats} repeats")
-    for name, cost in costs.items():
-        print(f"{name:32s} {cost * 1e6:9.3f} us a chain-step {cost / reduced:8.1f} x")
+    d, context = options.dimension, Context(torch.device("cpu"), Streams("ssi"), {})
+    base = {"dimension": d, "rate": RATE, "omega": OMEGA, "width": 1.0, "loss": "sq"}
 
+    def ours(method: str, chains: int, steps: int) -> Callable[[], object]:
+        return workload(Variant(method, {}, {**base, "chains": chains, "chunk": steps}, (500,)), context)
 
-def measure(context: Context, dimension: int, repeats: int) -> dict[str, float]:
-    """Median CPU seconds of one step of one chain, by rival."""
-    base = {"dimension": dimension, "rate": 0.2, "omega": 0.5, "width": 1.0, "loss": "sq"}
-    calls = {
-        name: workload(Variant(method, {}, {**base, "chains": chains, "chunk": steps}, (500,)), context)
-        for name, (method, chains, steps) in RIVALS.items()
-    }
-    spent: dict[str, list[float]] = {name: [] for name in calls}
+    rows: dict[str, tuple[Callable[[], object], int]] = {}
+    for chains in (288, 576, 1728):  # 24 seeds x 12 omegas, both losses of them, and what the study's transition has
+        count = chains * BLOCK
+        rows[f"reduced, {chains} chains"] = ours("sgd", chains, BLOCK), count
+        rows[f"reduced, {chains} chains (b) NumPy"] = reduced_numpy(d, chains), count
+        rows[f"reduced, {chains} chains (c) floor"] = reduced_floor(d, chains), count
+    rows["direct, 24 chains"] = ours("direct", 24, 20), 480
+    rows["direct, 24 chains (b) NumPy"] = direct_numpy(d, 24, 20), 480
+    rows["direct, 24 chains (c) floor"] = direct_floor(d, 24, 20), 480
+    rows["direct, 1 chain (a) official way"] = ours("autograd", 1, 50), 50
+    spent: dict[str, list[float]] = {name: [] for name in rows}
     with torch.no_grad():
-        for call in calls.values():
-            call()
-        for _ in range(repeats):
-            for name, call in calls.items():
+        for repeat in range(options.repeats + 1):
+            for name, (call, count) in rows.items():
                 began = time.process_time()
                 call()
-                _, chains, steps = RIVALS[name]
-                spent[name].append((time.process_time() - began) / (chains * steps))
-    return {name: statistics.median(values) for name, values in spent.items()}
+                if repeat:
+                    spent[name].append((time.process_time() - began) / count * 1e9)
+    print(
+        f"{platform.machine()}, torch {torch.__version__}, NumPy {np.__version__}, d = {d}, {options.repeats} repeats"
+    )
+    cost = {name: statistics.median(values) for name, values in spent.items()}
+    for name, value in cost.items():
+        own = cost[name.split(" (")[0]] if name.split(" (")[0] in cost else cost["direct, 24 chains"]
+        print(f"{name:36s} {value:10.1f} ns {value / own:8.2f} x ours")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from descent.core.errors import SettingError
 from descent.core.streams import Streams
 from descent.core.tree import tree_map
 from descent.papers.ssi import links, single
-from descent.papers.ssi.chains import Chain, HostNoise, Plan, simulate
+from descent.papers.ssi.chains import run_chains
+from descent.papers.ssi.noise import Chain, HostNoise, Plan
 
 CONTEXT = Context(torch.device("cpu"), Streams("ssi"), {})
 PLAN = Plan(6000, 100, 25)
@@ -45,7 +46,7 @@ def inputs(seeds, order: int = 2):
 def passages(seeds, plan=PLAN, level: float = 0.5, context=CONTEXT, **options):
     chains, body, constants = inputs(seeds)
     threshold = torch.full((len(seeds),), level, dtype=torch.float64)
-    return simulate(context, "x", product_model(), chains, body, constants, plan, threshold=threshold, **options)
+    return run_chains(context, "x", product_model(), chains, body, constants, plan, threshold=threshold, **options)
 
 
 def slow(seed: int, plan=PLAN, level: float = 0.5) -> float:
@@ -57,8 +58,9 @@ def slow(seed: int, plan=PLAN, level: float = 0.5) -> float:
         noise = source.draw(block, plan.block // plan.chunk)
         z, chi = noise.z.flatten(0, 1), noise.chi.flatten(0, 1)
         for i in range(plan.block):
-            prepared = model.prepare(z[i : i + 1], chi[i : i + 1], constants)
-            body = model.step(body, tuple(x[0] for x in prepared), constants)
+            prepared = model.prepare(z[i : i + 1].double(), chi[i : i + 1].double(), constants)
+            body = single.Single(body.w.clone())
+            model.step(body, tuple(x[0] for x in prepared), constants, model.work(body))
             if abs(float(body.w[0])) >= level:
                 return block * plan.block + i + 1
     return np.inf
@@ -85,10 +87,12 @@ def test_a_chain_does_not_notice_the_others_of_its_batch_to_the_bit():
     """Alone, in a batch, in another order; with fast chains that are dropped early and slow ones that stay."""
     chains, body, constants = inputs(SEEDS)
     at, options = (0, 500, 1000), {"measure": lambda s: {"m": s.w[0]}}
-    whole = simulate(CONTEXT, "x", product_model(), chains, body, constants, Plan(1000, 100, 25), at=at, **options)
+    whole = run_chains(CONTEXT, "x", product_model(), chains, body, constants, Plan(1000, 100, 25), at=at, **options)
     for i in (0, 5, 11):
         own = tree_map(lambda x, i=i: x[..., i : i + 1].contiguous(), (body, constants))
-        alone = simulate(CONTEXT, "x", product_model(), chains[i : i + 1], *own, Plan(1000, 100, 25), at=at, **options)
+        alone = run_chains(
+            CONTEXT, "x", product_model(), chains[i : i + 1], *own, Plan(1000, 100, 25), at=at, **options
+        )
         assert (alone.trace.values["m"][:, 0] == whole.trace.values["m"][:, i]).all()
     assert passages(SEEDS).time[3] == passages(SEEDS[3:4]).time[0] == passages(SEEDS[::-1]).time[8]
 
@@ -120,7 +124,7 @@ def test_killed_between_two_segments_it_resumes_with_the_same_passages(tmp_path)
         pass
 
     class Dying(FileCheckpoint):
-        left = 6
+        left = 3
 
         def save(self, *args, **kwargs):
             super().save(*args, **kwargs)
@@ -140,7 +144,7 @@ def test_a_captured_graph_gives_the_passages_of_the_cpu():
     chains, body, constants = inputs(SEEDS)
     there = tree_map(lambda x: x.cuda(), (body, constants))
     threshold = torch.full((12,), 0.5, dtype=torch.float64, device="cuda")
-    got = simulate(cuda, "x", product_model(), chains, *there, PLAN, threshold=threshold).time
+    got = run_chains(cuda, "x", product_model(), chains, *there, PLAN, threshold=threshold).time
     assert (np.abs(got - passages(SEEDS).time) <= 1).all()
 
 

@@ -21,9 +21,10 @@ from torch.testing import assert_close
 from descent.core.context import Context
 from descent.core.streams import Streams
 from descent.papers.ssi import links, plain, single
-from descent.papers.ssi.chains import Chain, DeviceNoise, HostNoise, Plan, simulate
+from descent.papers.ssi.chains import Model, run_chains
 from descent.papers.ssi.direct import Direct, Vectors
 from descent.papers.ssi.law import run as law
+from descent.papers.ssi.noise import Chain, DeviceNoise, HostNoise, Plan
 from descent.papers.ssi.transition import Constants
 
 CONTEXT = Context(torch.device("cpu"), Streams("ssi"), {})
@@ -39,7 +40,7 @@ def teacher(rows: int, omega: float = 0.5, frobenius: bool = False) -> links.Mix
     return links.Mixed(omega * one, torch.sigmoid(2 * one), torch.full((rows,), frobenius))
 
 
-def pe_model() -> single.Model:
+def pe_model() -> Model:
     return single.single_vector(
         lambda z, c: links.teacher_diagonal(z, c.teacher),
         lambda s, goal, c: links.attention_slope(s, goal, c.teacher.frobenius),
@@ -49,8 +50,10 @@ def pe_model() -> single.Model:
 
 def one_step(model, body, z, chi, constants):
     """A single step on z (columns, L, R) and chi (T, R)."""
-    prepared = model.prepare(z[None], chi[None], constants)
-    return model.step(body, tuple(x[0] for x in prepared), constants)
+    prepared = model.prepare(z[None].clone(), chi[None], constants)
+    after = type(body)(body.w.clone())
+    model.step(after, tuple(x[0] for x in prepared), constants, model.work(after))
+    return after
 
 
 def unit(x: torch.Tensor) -> torch.Tensor:
@@ -85,7 +88,10 @@ def test_one_reduced_step_is_the_direct_step_on_the_same_tokens(seed, d, m, e, f
 
     z = math.sqrt(d) * torch.stack([x[..., 0], x[..., 1], torch.einsum("rld,rd->rl", x, unit(residual))])  # (3, R, L)
     z = z.transpose(1, 2)
-    s = torch.einsum("rld,rd->lr", direct.inputs(x), w)
+    shifted = x.clone()
+    shifted[..., 1] += SIGNS / math.sqrt(d)
+    s = torch.einsum("rld,rd->lr", shifted, w)
+    assert_close(direct.fields(w, x), s)
     a = direct.slope(s, math.sqrt(d) * x[..., 0].T)
     rest = torch.einsum("lr,rld->rd", a, x) * math.sqrt(d)
     rest = rest - torch.einsum("rd,rd->r", rest, unit(residual))[:, None] * unit(residual)
@@ -98,8 +104,17 @@ def test_one_reduced_step_is_the_direct_step_on_the_same_tokens(seed, d, m, e, f
     assert_close(got["e"], after["e"], atol=1e-11, rtol=1e-9)
 
 
+def plain_model(tokens: int, link: str = "linear", activation: str = "relu") -> Model:
+    return plain.plain_network(
+        lambda z, c: links.target_value(z, c.on.weight, link),
+        lambda s, y, c: links.network_slope(s, y, c.on, activation),
+        tokens,
+    )
+
+
 class Net(NamedTuple):
     kappa: torch.Tensor
+    root: torch.Tensor
     on: links.Sequence
 
 
@@ -107,7 +122,7 @@ def net(length: int, tokens: int, rows: int, rate: float, d: int, target: str = 
     c, link = links.coefficients(target, length)
     column = lambda x: f64(list(x) + [0.0] * (tokens - length))[:, None].expand(tokens, rows).contiguous()  # noqa: E731
     on = links.Sequence(column(c), torch.full((rows,), length**-0.5, dtype=torch.float64), column([1.0] * length))
-    return Net(torch.full((rows,), rate / d, dtype=torch.float64), on), link
+    return Net(torch.full((rows,), rate / d, dtype=torch.float64), 1 / on.inverse, on), link
 
 
 @given(
@@ -142,7 +157,7 @@ def test_one_step_of_the_plain_network_is_autograd_s_in_d_dimensions(seed, d, le
     rest = math.sqrt(d) * x - z1[..., None] * unit(left)
     rest[..., 0] = 0
     pad = lambda t: torch.cat([t.T, t.new_zeros(tokens - length, rows)])  # noqa: E731
-    model = plain.plain_network(tokens, link=link, activation=activation)
+    model = plain_model(tokens, link, activation)
     body = plain.Plain(torch.stack([pad(m), pad(r)]))
     after = one_step(model, body, torch.stack([pad(zstar), pad(z1)]), pad(rest.square().sum(-1)), constants)
     assert_close(after.w[0, :length].T, moved[..., 0] / math.sqrt(d), atol=1e-10, rtol=1e-8)
@@ -184,7 +199,7 @@ def test_overlaps_stay_on_the_sphere_and_hardly_move_at_small_rates(positional):
 
 @pytest.mark.parametrize("noise", ["host", "device"])
 def test_noise_has_the_laws_of_its_definition(noise):
-    model = plain.plain_network(2, link="linear")
+    model = plain_model(2)
     chains = [Chain(seed, ("x",), 2, dimension) for seed, dimension in ((500, 40), (501, 300))]
     plan = Plan(4000, 4000, 2000, noise)
     source = {"host": HostNoise, "device": DeviceNoise}[noise](CONTEXT, model, chains, plan, 0)
@@ -204,7 +219,7 @@ def test_noise_has_the_laws_of_its_definition(noise):
 
 @pytest.mark.parametrize("noise", ["host", "device"])
 def test_a_shorter_sequence_has_no_noise_at_its_padding_and_a_block_is_keyed(noise):
-    model = plain.plain_network(4, link="linear")
+    model = plain_model(4)
     chains = [Chain(500, (), 3, 40), Chain(501, (), 4, 40)]
     kind, plan = {"host": HostNoise, "device": DeviceNoise}[noise], Plan(200, 100, 50, noise)
     first, later = kind(CONTEXT, model, chains, plan, 0), kind(CONTEXT, model, chains, plan, 1)
@@ -246,5 +261,7 @@ def test_the_tied_network_doubles_its_overlap_in_the_time_of_theory():
     )  # fmt: skip
     start = torch.full((rows,), d**-0.5, dtype=torch.float64)
     chains = [Chain(seed, ("theory",), 2, d) for seed in range(500, 500 + rows)]
-    time = simulate(CONTEXT, "t", model, chains, single.start(start), constants, Plan(20000), threshold=2 * start).time
+    time = run_chains(
+        CONTEXT, "t", model, chains, single.start(start), constants, Plan(20000), threshold=2 * start
+    ).time
     assert abs(time.mean() - 2 * math.sqrt(d) / rate) < 4 * time.std() / math.sqrt(rows) + 0.03 * 800

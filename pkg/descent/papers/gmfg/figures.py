@@ -14,6 +14,7 @@ PARTS = (
     ("G_error", "intercepts |G - G*| / |G*|"),
     ("Z_error", "aggregates |Z - Z*| / |Z*|"),
 )
+DASHES = ("-", (0, (6, 1.5)), (0, (3, 1)), (0, (1, 1)), (0, (6, 1, 1, 1)), (0, (3, 1, 1, 1)), (0, (6, 1, 1, 1, 1, 1)))
 RIVALS = ("pg", "single", "picard", "damped", "vanilla", "unscaled", "naive")
 
 
@@ -25,18 +26,22 @@ def _rates(frames, experiment: str) -> dict[str, float]:
 
 def convergence(frames):
     """Relative errors after each population update, from random starts (E1): geometric mean over seeds, band from the best to
-    the worst seed. Darker graphons have a larger outer rate rho; all share one slope, so its curves coincide.
+    the worst seed. Darker graphons have a larger outer rate ρ, and each has its own dash; all share one slope. Dotted: the level 1e-5 of
+    claim c1.
 
     Alt: Three panels of error curves on a logarithmic axis, one curve for each graphon.
     """
     figure, axes = theme.grid(1, 3, sharex=True, height=3.3)
     rates = _rates(frames, "graphons")
     for ax, (metric, title) in zip(axes[0], PARTS, strict=True):
-        for (name, rho), shade in zip(rates.items(), theme.shades("pg", len(rates)), strict=True):
+        for i, ((name, rho), shade) in enumerate(zip(rates.items(), theme.shades("pg", len(rates)), strict=True)):
             rows = frames.select("graphons", metric, "pg", graphon=name)
-            theme.band(ax, rows, method="pg", log=True, spread="range", color=shade, label=f"{name} (ρ = {rho:.3f})")
-        ax.axhline(1e-5, color="#555555", linewidth=0.8, linestyle=":")
-        ax.set(yscale="log", xlabel="population updates", title=title)
+            style = {"color": shade, "linestyle": DASHES[i % len(DASHES)], "label": f"{name} (ρ = {rho:.3f})"}
+            theme.band(ax, rows, method="pg", log=True, spread="range", **style)
+        ax.axhline(1e-5, color="#555555", linewidth=0.8, linestyle=":", label="level of c1")
+        ax.set(
+            yscale="log", xlabel="population updates", ylabel="relative error" if ax is axes[0, 0] else "", title=title
+        )
     theme.legend(figure, axes)
     return figure
 
@@ -99,8 +104,9 @@ def best_response(frames):
                 color="#555555",
                 linewidth=0.8,
                 linestyle=":",
+                label="0.7 a step",
             )
-        ax.set(yscale="log", xlabel="gradient steps", title=title)
+        ax.set(yscale="log", xlabel="gradient steps", ylabel="relative error" if ax is axes[0, 0] else "", title=title)
     theme.legend(figure, axes)
     return figure
 
@@ -117,9 +123,10 @@ def frequency(frames):
             rows = frames.select("frequency", f"{part}_steps_needed", method)
             theme.band(ax, rows, "intervals", method=method, spread="range", marker=theme.marker(method))
         counts = sorted(frames.records("frequency")["intervals"].unique())
-        ax.set(xscale="log", yscale="log", xlabel="N", title=f"steps of the {part}")
+        ax.set(xscale="log", yscale="log", xlabel="N, actions in unit time", title=part)
         ax.set_xticks(counts, [str(n) for n in counts])
         ax.minorticks_off()
+    axes[0, 0].set_ylabel("gradient steps to 1e-6")
     theme.legend(figure, axes)
     return figure
 
@@ -147,7 +154,7 @@ def noise(frames):
         )
     rows = frames.select("noise", "K_error", "pg", noise=levels[0])
     theme.band(left, rows[rows["step"] > 0], method="pg", log=True, spread="range")
-    left.set(xscale="log", yscale="log", ylim=(1e-9, 10), xlabel="slope steps", title=PARTS[0][1])
+    left.set(xscale="log", yscale="log", ylim=(1e-9, 10), xlabel="slope steps", ylabel=PARTS[0][1])
     for method in ("pg", "vanilla"):
         cells = frames.select("noise", "slope_steps_needed", method)
         arrived = cells[cells["status"] == "ok"]
@@ -156,8 +163,11 @@ def noise(frames):
         cap = frames.select("noise", "K_error", method)["step"].max()
         for status, mark in (("censored", "^"), ("diverged", "x")):
             lost = cells[cells["status"] == status]
-            right.plot(lost["noise"], [cap] * len(lost), marker=mark, markersize=8, **style)
-    right.set(xscale="log", yscale="log", xlabel="D", title="steps to 1e-6")
+            if len(lost):
+                why = {"censored": "not within the cap", "diverged": "diverged"}[status]
+                label = f"{theme.label(method)}, {why}"
+                right.plot(lost["noise"], [cap] * len(lost), marker=mark, markersize=8, label=label, **style)
+    right.set(xscale="log", yscale="log", xlabel="noise intensity D", ylabel="slope steps to 1e-6")
     theme.legend(figure, axes)
     return figure
 
@@ -181,8 +191,14 @@ def sampling(frames):
             )
         first = records[(records["metric"] == metric) & (records["particles"] == counts[0])]
         guide = first[first["step"] == first["step"].max()]["value"].mean() * np.sqrt(counts[0] / np.array(counts))
-        ax.plot(counts, guide, color="#555555", linewidth=0.8, linestyle=":")
-        ax.set(xscale="log", yscale="log", xlabel="n", title=title)
+        ax.plot(counts, guide, color="#555555", linewidth=0.8, linestyle=":", label="1 / √n")
+        ax.set(
+            xscale="log",
+            yscale="log",
+            xlabel="n, runs a player",
+            ylabel="final relative error" if ax is axes[0, 0] else "",
+            title=title,
+        )
         ax.set_xticks(counts, [str(n) for n in counts])
         ax.minorticks_off()
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -212,16 +228,16 @@ def equilibria(frames):
             ax.grid(visible=False)
             if row == 0:
                 ax.set_title(name)
-        axes[row, 0].set_ylabel("x")
+        axes[row, 0].set_ylabel("player x")
         figure.colorbar(image, ax=axes[row, :].tolist(), label=label, aspect=12)
     for ax in axes[1]:
-        ax.set_xlabel("t")
+        ax.set_xlabel("time t")
     return figure
 
 
 def coupling(frames):
-    """|Z - Z*| relative to |Z*| under three strengths of coupling (E6): it must fall where rho is below 1 and grow where it is
-    above. Band: least to largest seed.
+    """|Z - Z*| relative to |Z*| under three strengths of coupling (E6), with the oracle's rate ρ of each: derived is that it falls where ρ is
+    below 1 and grows where it is above. Band: least to largest seed.
 
     Alt: One panel for each of three graphons, one curve of the error for each strength of the coupling.
     """
@@ -229,22 +245,35 @@ def coupling(frames):
     names = [name for name in ("unifatt", "threshold", "constant") if name in set(records["graphon"])]
     strengths = [s for s in ("weak", "middle", "strong") if s in set(records["coupling"])]
     figure, axes = theme.grid(1, len(names), height=3.1, sharex=True, sharey=True)
+    axes[0, 0].set_ylabel("|Z - Z*| / |Z*|")
     for ax, name in zip(axes[0], names, strict=True):
         lines = []
         for strength, shade in zip(strengths, theme.shades("pg", len(strengths)), strict=True):
             rows = frames.select("coupling", "Z_error", "pg", coupling=strength, graphon=name)
-            theme.band(ax, rows, method="pg", log=True, spread="range", color=shade, label=strength)
-            lines.append(f"{frames.select('coupling', 'rho', coupling=strength, graphon=name)['value'].iloc[0]:.3f}")
-        ax.set(yscale="log", xlabel="population updates", title=f"{name}\nρ = {', '.join(lines)}")
+            dash = DASHES[strengths.index(strength)]
+            theme.band(
+                ax,
+                rows,
+                method="pg",
+                log=True,
+                spread="range",
+                color=shade,
+                linestyle=dash,
+                label=f"{strength} coupling",
+            )
+            rho = frames.select("coupling", "rho", coupling=strength, graphon=name)["value"].iloc[0]
+            lines.append(f"{strength} {rho:.3f}")
+        ax.set(yscale="log", xlabel="population updates", title=f"{name}\nρ: {', '.join(lines)}")
+        ax.title.set_fontsize(8)
     theme.legend(figure, axes)
     return figure
 
 
 def baselines(frames):
     """Every method from the same random starts on unifatt (E7). Left: aggregates' error after each population update, mean and
-    band over seeds; a cross marks divergence. Right: gradient steps to a relative error of 1e-6, a point a seed; a triangle marks
-    runs that never got there, the number is the mean over the others. Exact responses (B3, B5) take no gradient steps. The single
-    loop (B4) trades population updates for gradient steps: whether two loops pay is read from both panels together.
+    band over seeds. Right: gradient steps to a relative error of 1e-6, a point a seed; a triangle marks
+    runs that never got there, the number is the mean over the others. Exact responses (B3, B5) take no gradient steps. Population updates
+    and gradient steps have different costs: whether two loops pay is read from both panels together.
 
     Alt: Error curves of seven methods on the left, gradient steps needed by five of them on the right.
     """
@@ -254,7 +283,7 @@ def baselines(frames):
     for method in present:
         theme.band(left, frames.select("baselines", "Z_error", method), method=method, log=True, spread="range")
     left.set_xscale("symlog", linthresh=1)
-    left.set(yscale="log", xlim=(0, None), xlabel="population updates", title=PARTS[2][1])
+    left.set(yscale="log", xlim=(0, None), xlabel="population updates", ylabel=PARTS[2][1])
     counted = [m for m in present if len(frames.select("baselines", "gradient_steps_needed", m))]
     for at, method in enumerate(counted):
         cells = frames.select("baselines", "gradient_steps_needed", method)
@@ -274,7 +303,7 @@ def baselines(frames):
                 transform=right.get_xaxis_transform(),
                 linestyle="none",
             )
-    right.set(yscale="log", title="gradient steps to 1e-6")
+    right.set(yscale="log", xlabel="method", ylabel="gradient steps to 1e-6")
     right.set_xticks(range(len(counted)), [theme.label(m).split(" ")[0] for m in counted])
     theme.legend(figure, axes)
     return figure

@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from descent.core.errors import SettingError
 from descent.papers.gmfg.recursions import dot, recursion
 
 
@@ -39,6 +40,26 @@ class Game:
     start_covariance: Tensor
     horizon: float = 1.0
     intervals: int = 100
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.intervals, int) or self.intervals < 1 or not self.horizon > 0:
+            raise SettingError(
+                f"Game: `intervals` must be a whole number from 1 on and `horizon` positive, got {self.intervals!r}, {self.horizon!r}"
+            )
+        n, k = self.B.shape[-2:] if isinstance(self.B, Tensor) and self.B.dim() > 1 else (1, 1)
+        sizes = {"B": (n, k), "R": (k, k)}
+        for f in fields(self):
+            x = getattr(self, f.name)
+            if f.name in ("horizon", "intervals"):
+                continue
+            if not isinstance(x, Tensor) or x.dtype != torch.float64:
+                raise SettingError(
+                    f"Game: `{f.name}` must be a float64 tensor (equilibria are solved in double), got {x.dtype if isinstance(x, Tensor) else x!r}"
+                )
+            if x.shape[-2:] != sizes.get(f.name, (n, n)):
+                raise SettingError(
+                    f"Game: `{f.name}` must be of shape {sizes.get(f.name, (n, n))} for B of shape {(n, k)}, got {tuple(x.shape)}"
+                )
 
     @classmethod
     def scalar(

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from descent.core.errors import SettingError, listed, nearest
+
 
 def _threshold(x: Tensor, y: Tensor) -> Tensor:
     on_the_line = torch.isclose(x + y, torch.ones((), dtype=x.dtype))
@@ -30,7 +32,32 @@ def midpoints(players: int) -> Tensor:
     return (torch.arange(players, dtype=torch.float64) + 0.5) / players
 
 
-def kernel(name: str, players: int) -> Tensor:
-    """W(x_i, x_j) / M, (M, M) float64: what a player's neighbours' means are averaged with."""
+def kernel(graphon: str | Callable[[Tensor, Tensor], Tensor] | Tensor, players: int) -> Tensor:
+    """W(x_i, x_j) / M, (M, M) float64: what a player's neighbours' means are averaged with.
+
+    graphon: a name of GRAPHONS, a function W(x, y) of places (M, 1) and (1, M) in [0, 1], or the (M, M) matrix W(x_i, x_j).
+    Raises SettingError for an unknown name, a matrix of another size, and one that is not symmetric and finite.
+    """
     x = midpoints(players)
-    return GRAPHONS[name](x[:, None], x[None, :]) / players
+    if isinstance(graphon, str):
+        if graphon not in GRAPHONS:
+            raise SettingError(
+                f"graphon: must be a function, a matrix or {listed(tuple(GRAPHONS))}, got {graphon!r}{nearest(graphon, GRAPHONS)}"
+            )
+        graphon = GRAPHONS[graphon]
+    if callable(graphon) and not isinstance(graphon, Tensor):
+        graphon = torch.as_tensor(graphon(x[:, None], x[None, :]))
+        graphon = graphon.expand(players, players) if graphon.dim() <= 2 else graphon
+    if not isinstance(graphon, Tensor) or graphon.shape != (players, players):
+        got = tuple(graphon.shape) if isinstance(graphon, Tensor) else repr(graphon)
+        raise SettingError(
+            f"graphon: must be a function W(x, y) or a matrix ({players}, {players}), a row a player, got {got}"
+        )
+    W = graphon.detach().to("cpu", torch.float64)
+    if not W.isfinite().all():
+        raise SettingError(
+            "graphon: W(x, y) must be finite at the players' places (the midpoints of M equal parts of [0, 1])"
+        )
+    if not torch.allclose(W, W.mT, rtol=1e-6, atol=1e-9):
+        raise SettingError("graphon: must be symmetric, W(x, y) = W(y, x)")
+    return (W + W.mT) / (2 * players)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from descent.core.errors import SettingError
 from descent.core.settings import check
 from descent.papers.gmfg.game import Game
 from descent.papers.gmfg.intercept import adjoint_gradient, affine_gradient, descend, offset
@@ -30,14 +31,14 @@ def naive(
 ) -> PopulationMethod:
     """The bilevel method with the naive slope gradient; one graphon, since each would have a slope of its own.
 
-    Raises SettingError for a setting outside its limits, ValueError for several graphons.
+    Raises SettingError for a setting outside its limits, and for several graphons.
     """
     check(
         "naive", SETTINGS, slope_steps=slope_steps, intercept_steps=intercept_steps,
         slope_step_size=slope_step_size, intercept_step_size=intercept_step_size,
     )  # fmt: skip
     if len(players.kernel) != 1:
-        raise ValueError("naive: the slope depends on the graphon; give one graphon at a time")
+        raise SettingError("naive: the slope depends on the graphon; give one graphon at a time")
 
     def update(policy: Policy) -> Policy:
         K, G, Z = policy

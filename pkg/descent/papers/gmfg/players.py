@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from descent.core.errors import SettingError
 from descent.papers.gmfg.game import Game
 from descent.papers.gmfg.recursions import dot, recursion
 
@@ -26,11 +27,11 @@ class Players(NamedTuple):
 def players_on(kernel: Tensor, start: Tensor) -> Players:
     """Players of the kernels (g, M, M), or (M, M), with initial means (S, n, M), (S, n, g, M) or (S, M) for n = 1.
 
-    Raises ValueError for a kernel that is not symmetric: its modes would not be orthogonal.
+    Raises SettingError for a kernel that is not symmetric: its modes would not be orthogonal.
     """
     kernel = kernel if kernel.dim() == 3 else kernel[None]
     if not torch.allclose(kernel, kernel.mT, rtol=1e-12, atol=1e-15):
-        raise ValueError("the graphon must be symmetric: W(x, y) = W(y, x)")
+        raise SettingError("the graphon must be symmetric: W(x, y) = W(y, x)")
     start = start[:, None] if start.dim() == 2 else start
     start = start[:, :, None] if start.dim() == 3 else start
     values, vectors = torch.linalg.eigh(kernel)

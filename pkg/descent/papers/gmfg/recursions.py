@@ -1,13 +1,18 @@
-"""Linear recursions in time without a loop over time: log2(N) rounds of composing neighbours (Hillis and Steele 1986).
+"""Linear recursions in time in few operations: log2(N) rounds of composing neighbours (Hillis and Steele 1986).
 
 Step k maps x to F_k x + b_k. Composing step k with the one s before it, for s = 1, 2, 4, ..., leaves in place k all
-steps up to k: about 3 log2(N) array operations instead of N, each over all rows and players at once.
+steps up to k: about 3 log2(N) array operations instead of N, each over all rows and players at once. That pays while an operation costs
+more than its numbers; scalar states that are many (`WIDE` numbers a step) are taken in order, one operation a step and one pass over memory.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+
+WIDE = 512
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
@@ -20,6 +25,8 @@ def recursion(F: Tensor, b: Tensor, start: Tensor) -> Tensor:
 
     F (S, N, *batch, n, n); b (S, N, *batch, n, c); start (S, *batch, n, c); leading axes broadcast.
     """
+    if F.shape[-1] == 1 and math.prod(b.shape[2:]) * max(len(b), len(F), len(start)) >= WIDE:
+        return _in_order(F, b, start)
     start = start[:, None]
     first = dot(F[:, :1], start) + b[:, :1]
     x = _joined(first, b[:, 1:])
@@ -30,6 +37,17 @@ def recursion(F: Tensor, b: Tensor, start: Tensor) -> Tensor:
         F = dot(F[:, s:], F[:, :-s])
         s *= 2
     return _joined(start, x)
+
+
+def _in_order(F: Tensor, b: Tensor, start: Tensor) -> Tensor:
+    """`recursion` of scalar states, a step at a time, into its result."""
+    shape = torch.broadcast_shapes(F[:, 0].shape, b[:, 0].shape, start.shape)
+    x = b.new_empty(shape[0], b.shape[1] + 1, *shape[1:])
+    x[:, 0] = start
+    steps = x.unbind(1)
+    for i, (f, push) in enumerate(zip(F.unbind(1), b.unbind(1), strict=True)):
+        torch.addcmul(push, f, steps[i], out=steps[i + 1])
+    return x
 
 
 def quadratic_recursion(F: Tensor, b: Tensor, start: Tensor) -> Tensor:

@@ -41,3 +41,16 @@ SETTINGS: dict[str, Setting] = {
     "tolerance": Setting("Relative error that counts as arrived.", float, 1e-6, low=0, high=1, open_low=True),
     "points": Setting("Number of steps, evenly spaced in the logarithm, at which errors are kept; 0: none.", int, 0, low=0, high=10_000),
 }  # fmt: skip
+
+PUBLIC: dict[str, Setting] = {
+    "players": Setting("M: players, at the midpoints of M equal parts of [0, 1].", int, low=1, high=100_000),
+    "steps": Setting("Population updates at most.", int, low=1, high=1_000_000),
+    "lr": Setting("Step size of slope and intercepts; empty: the method's own.", low=0, high=1e6, open_low=True, optional=True),
+    "inner": Setting("Slope and intercept steps before each population update; empty: the method's own.", int, low=0, high=100_000, optional=True),
+    "method": Setting(
+        "pg, the paper's; its baselines; sampled, from simulated runs.", str, "pg",
+        choices=("pg", "vanilla", "unscaled", "single", "picard", "damped", "naive", "sampled"),
+    ),
+    "particles": Setting("Simulated runs a player (sampled).", int, 64, low=1, high=10_000_000),
+}  # fmt: skip
+"""The limits of `solve`."""

@@ -1,9 +1,9 @@
-"""Many chains as one program: noise in blocks, chunks of steps as one launch, finished chains dropped.
+"""Many chains as one program: a chunk of steps a launch, finished chains dropped.
 
-A chunk of steps is one call: on CUDA a captured graph, so that a step costs no Python; elsewhere the same function
-called directly. Chains of one experiment share a batch. One that has
-passed its threshold is dropped at the next border between segments, which changes nothing for the others: rows never
-mix, noise is keyed by the chain and its block, and padding is exact (links.fold).
+A chunk of steps is one call: on CUDA a captured graph, so that a step costs no Python; elsewhere the same function called
+directly, writing into buffers that are made once a chunk. Chains of one experiment share a batch. One that has passed its
+threshold is dropped at the next border between segments, which changes nothing for the others: rows never mix, noise is keyed by
+the chain and its block (noise.py), and padding is exact (links.Fold).
 """
 
 from __future__ import annotations
@@ -19,67 +19,44 @@ from torch import Tensor
 from descent.core.context import Context
 from descent.core.errors import SettingError
 from descent.core.iterate import Trace, iterate
+from descent.core.method import Method
 from descent.core.tree import tree_map
+from descent.papers.ssi.noise import Chain, Plan, source
 from descent.toolbox.capture import captured
-from descent.toolbox.counter import normals, subkey, words
-
-TRIES = 4  # of Marsaglia and Tsang's rejection on the device; see `_chi_square`
 
 
 @dataclass(frozen=True)
 class Model:
-    """What a chain is.
+    """What a chain is. A body is a NamedTuple of one tensor w (..., R).
 
     prepare(z, chi, constants) -> tensors with the leading axis steps: all of a chunk that needs no state, at once.
-    step(body, prepared[i], constants) -> body. overlap(body) -> (..., R), of bodies with leading axes too.
+    work(body) -> the buffers of a step. step(body, prepared[i], constants, work): one step, in place.
+    overlap(body) -> (..., R), of bodies with leading axes too.
     columns: normals a token and step. per_token: a chi-square a token (plain network) or one a chain.
     tokens: L, the padded length.
     """
 
     prepare: Callable[[Tensor, Tensor, Any], tuple[Tensor, ...]]
-    step: Callable[[Any, tuple[Tensor, ...], Any], Any]
+    work: Callable[[Any], Any]
+    step: Callable[[Any, tuple[Tensor, ...], Any, Any], None]
     overlap: Callable[[Any], Tensor]
     columns: int
     per_token: bool
     tokens: int
 
 
-@dataclass(frozen=True)
-class Chain:
-    """One row: its seed, the key that its noise has beside the seed, its tokens and the dimension d it lives in."""
-
-    seed: int
-    key: tuple[int | str, ...]
-    tokens: int
-    dimension: int
-
-
 class State(NamedTuple):
-    """body: the model's tensors. alive: (R,) the threshold is not yet reached. steps: (R,) float64 steps survived."""
+    """body: the model's tensor. alive: (R,) the threshold is not yet reached. steps: (R,) float64 steps survived."""
 
     body: Any
     alive: Tensor
     steps: Tensor
 
 
-class Noise(NamedTuple):
-    """A chunk's noise. z: (chunk, columns, L, R). chi: (chunk, L or 1, R). Drawn on the device: a number a chunk."""
+class Info(NamedTuple):
+    """What a chunk reports. alive (R,): the chain has not passed its threshold."""
 
-    z: Tensor
-    chi: Tensor
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a run is cut. steps: T, a multiple of `chunk` (steps a launch); block: steps a draw, a multiple of chunk.
-
-    noise: host (NumPy, keyed by block) or device (counter-based, keyed by chunk), another stream of the same law.
-    """
-
-    steps: int
-    block: int = 1000
-    chunk: int = 50
-    noise: str = "host"
+    alive: Tensor
 
 
 @dataclass
@@ -91,7 +68,42 @@ class Passages:
     trace: Trace | None
 
 
-def simulate(
+def descending(model: Model, constants: Any, threshold: Tensor | None, noise: Any) -> Method[State, Any, Info]:
+    """A chunk of SGD steps of every chain as one step of a `Method`.
+
+    constants: (named) tuple of tensors whose last axis is the rows R. threshold: (R,) levels of model.overlap; None: nobody stops.
+    noise: of noise.source, or anything that has its draw and unpack.
+    """
+
+    def init(body: Any) -> State:
+        rows = body[0].shape[-1]
+        device = body[0].device
+        return State(
+            body, torch.ones(rows, dtype=torch.bool).to(device), torch.zeros(rows, dtype=torch.float64).to(device)
+        )
+
+    def step(state: State, drawn: Any) -> tuple[State, Info]:
+        z, chi = noise.unpack(drawn)
+        body, alive, steps = tree_map(torch.clone, state.body), state.alive, state.steps
+        (w,) = body
+        prepared = model.prepare(z.to(w.dtype, copy=True), chi.to(w.dtype), constants)
+        work = model.work(body)
+        path = None if threshold is None else w.new_empty(len(z), *w.shape)
+        for i, one in enumerate(zip(*(x.unbind(0) for x in prepared), strict=True)):
+            model.step(body, one, constants, work)
+            if path is not None:
+                path[i] = w
+        if path is not None:
+            # Written so that an overlap that is not a number has not arrived.
+            arrived = model.overlap(type(body)(path)) >= threshold
+            lasting = torch.cat([alive[None], ~arrived]).to(steps.dtype).cumprod(0)[1:]  # 1 until the first passage
+            alive, steps = lasting[-1] > 0, steps + lasting.sum(0)
+        return State(body, alive, steps), Info(alive)
+
+    return Method(init, captured(step), noise.draw)
+
+
+def run_chains(
     context: Context,
     name: str,
     model: Model,
@@ -112,23 +124,20 @@ def simulate(
     """
     if plan.steps % plan.chunk or plan.block % plan.chunk:
         raise SettingError(f"ssi: `chunk` must divide `steps` {plan.steps} and `block` {plan.block}, got {plan.chunk}")
-    rows = len(chains)
-    device = context.device
-    state = State(body, torch.ones(rows, dtype=torch.bool).to(device), torch.zeros(rows).double().to(device))
-    time = np.full(rows, np.inf)
-    kept = np.arange(rows)
+    rows, device = len(chains), context.device
+    time, kept = np.full(rows, np.inf), np.arange(rows)
     total, per_block = plan.steps // plan.chunk, plan.block // plan.chunk
     points = sorted({t // plan.chunk for t in at})
-    done, trace = 0, None
+    done, trace, state = 0, None, None
     while done < total and len(kept):
         # Segments grow with the run: few borders, and at most an eighth of a chain's life is spent after its end.
         length = total if measure else per_block * max(1, done // (8 * per_block))
         length = min(length, total - done)
-        source = _source(context, model, [chains[i] for i in kept], plan, done // per_block)
-        advance = advancing(model, constants, threshold, source)
+        noise = source(context, model, [chains[i] for i in kept], plan, done // per_block)
+        method = descending(model, constants, threshold, noise)
         state, trace = iterate(
-            context, f"{name}, {plan.chunk} SGD steps each, from {done}", state, captured(advance), steps=length, block=per_block, draw=source.draw,
-            measure=None if measure is None else lambda s: measure(s.body), at=points,
+            context, f"{name}, {plan.chunk} SGD steps each, from {done}", method.init(body) if state is None else state, method,
+            steps=length, block=per_block, measure=None if measure is None else lambda s, _info: measure(s.body), at=points,
             finished=None if threshold is None or measure else lambda s: ~s.alive,
         )  # fmt: skip
         done += length
@@ -147,104 +156,3 @@ def simulate(
     if trace is not None:
         trace = Trace(trace.steps * plan.chunk, trace.values)
     return Passages(time, trace)
-
-
-def advancing(model: Model, constants: Any, threshold: Tensor | None, source: Any) -> Callable[[State, Any], State]:
-    """The function of a chunk: (state, what the source drew) -> state, without a look at the values."""
-
-    def advance(state: State, drawn: Any) -> State:
-        prepared = model.prepare(*source.unpack(drawn), constants)
-        body, alive, steps = state
-        passed = []
-        for one in zip(*(x.unbind(0) for x in prepared), strict=True):
-            body = model.step(body, one, constants)
-            if threshold is not None:
-                passed.append(body)
-        if threshold is not None:
-            # Written so that an overlap that is not a number has not arrived.
-            arrived = model.overlap(type(body)(*map(torch.stack, zip(*passed, strict=True)))) >= threshold
-            lasting = torch.cat([alive[None], ~arrived]).to(steps.dtype).cumprod(0)[1:]  # 1 until the first passage
-            alive, steps = lasting[-1] > 0, steps + lasting.sum(0)
-        return State(body, alive, steps)
-
-    return advance
-
-
-def _source(context: Context, model: Model, chains: Sequence[Chain], plan: Plan, first: int) -> Any:
-    kind = {"host": HostNoise, "device": DeviceNoise}[plan.noise]
-    return kind(context, model, chains, plan, first)
-
-
-class HostNoise:
-    """NumPy's normals and chi-squares, a stream for every chain and block."""
-
-    def __init__(self, context: Context, model: Model, chains: Sequence[Chain], plan: Plan, first: int):
-        self.streams, self.model, self.chains, self.plan, self.first = context.streams, model, chains, plan, first
-
-    def draw(self, k: int, count: int) -> Noise:
-        """`count` chunks of block `first + k`, leading axis count. Always drawn whole: a shorter run is a prefix."""
-        model, plan = self.model, self.plan
-        steps, rows = plan.block, len(self.chains)
-        chis = model.tokens if model.per_token else 1
-        z = np.zeros((rows, steps, model.columns, model.tokens))
-        chi = np.zeros((rows, steps, chis))
-        for row, chain in enumerate(self.chains):
-            rng = self.streams.numpy("noise", chain.seed, *chain.key, self.first + k)
-            each = chain.tokens if model.per_token else 1
-            if chain.tokens == model.tokens:
-                rng.standard_normal(out=z[row])
-            else:
-                z[row, :, :, : chain.tokens] = rng.standard_normal((steps, model.columns, chain.tokens))
-            chi[row, :, :each] = rng.chisquare(chain.dimension - model.columns, (steps, each))
-        shape = (plan.block // plan.chunk, plan.chunk)
-        cut = lambda x: torch.from_numpy(np.ascontiguousarray(np.moveaxis(x, 0, -1))).unflatten(0, shape)[:count]  # noqa: E731
-        return Noise(cut(z), cut(chi))
-
-    def unpack(self, drawn: Noise) -> Noise:
-        return drawn
-
-
-class DeviceNoise:
-    """The same laws from a counter on the device: what is handed over is the number of the chunk."""
-
-    def __init__(self, context: Context, model: Model, chains: Sequence[Chain], plan: Plan, first: int):
-        self.model, self.plan, self.first = model, plan, first * (plan.block // plan.chunk)
-        # The chain's own noise key, as 63 bits; tokens beyond a chain's own are masked below.
-        keys = [context.streams.entropy("device", c.seed, *c.key) % 2**63 for c in chains]
-        dof = [float(c.dimension - model.columns) for c in chains]
-        mask = np.arange(model.tokens)[:, None] < np.array([c.tokens for c in chains])
-        self.keys = torch.tensor(keys, dtype=torch.int64).to(context.device)
-        self.dof = torch.tensor(dof, dtype=torch.float64).to(context.device)
-        self.mask = torch.from_numpy(mask.astype(float)).to(context.device)
-        self.per_block = plan.block // plan.chunk
-
-    def draw(self, k: int, count: int) -> Tensor:
-        return torch.arange(count) + (self.first + k * self.per_block)
-
-    def unpack(self, number: Tensor) -> Noise:
-        """number: the chunk's, a 0-d int64 tensor on the device."""
-        model, chunk = self.model, self.plan.chunk
-        key = subkey(self.keys, number)
-        shape = (chunk, model.columns, model.tokens)
-        z = normals(subkey(key, 0), chunk * model.columns * model.tokens, torch.float64).T.unflatten(0, shape)
-        chis = model.tokens if model.per_token else 1
-        chi = _chi_square(subkey(key, 1), self.dof, chunk * chis).T.unflatten(0, (chunk, chis))
-        return Noise(z * self.mask, chi * self.mask if model.per_token else chi)
-
-
-def _chi_square(key: Tensor, dof: Tensor, size: int) -> Tensor:
-    """Chi-square variables (R, size) with dof (R,) > 2 degrees of freedom: Marsaglia and Tsang (2000), twice a gamma.
-
-    A rejection loop would wait for the device, so TRIES candidates are made and the first accepted is taken; with 28
-    degrees of freedom or more all are rejected less than once in 10^9 draws, and then the last one stands.
-    """
-    d = dof[:, None] / 2 - 1 / 3
-    c = (9 * d).rsqrt()
-    value = None
-    for attempt in reversed(range(TRIES)):
-        x = normals(subkey(key, 2 * attempt), size, torch.float64)
-        v = (1 + c * x).clamp(min=1e-3) ** 3
-        u = ((words(subkey(key, 2 * attempt + 1), size) >> 11) & (2**53 - 1)).double().add_(0.5) * 2.0**-53
-        accepted = u.log() < 0.5 * x * x + d - d * v + d * v.log()
-        value = d * v if value is None else torch.where(accepted, d * v, value)
-    return 2 * value

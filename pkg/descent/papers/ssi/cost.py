@@ -15,11 +15,11 @@ from descent.core.context import Context
 from descent.core.job import Job, Variant
 from descent.core.tree import on_device
 from descent.papers.ssi import single
-from descent.papers.ssi.chains import Chain, HostNoise, Noise, Plan, State, advancing
+from descent.papers.ssi.chains import descending
 from descent.papers.ssi.direct import Direct
 from descent.papers.ssi.links import SIGNS, attention_loss, attention_slope, teacher_diagonal
+from descent.papers.ssi.noise import Chain, HostNoise, Noise, Plan
 from descent.papers.ssi.transition import attention_model, constants_of, teacher_of
-from descent.toolbox.capture import captured
 
 
 def bench(job: Job, context: Context) -> dict[int, Callable[[], object]]:
@@ -37,28 +37,28 @@ def workload(variant: Variant, context: Context) -> Callable[[], object]:
     if variant.method == "sgd":
         model = attention_model([rows])
         chains = [Chain(seed, (), 2, p["dimension"]) for seed in rows.seeds]
-        constants = constants_of([rows], device)
-        source = HostNoise(context, model, chains, Plan(steps, steps, steps), 0)
-
-        advance = captured(advancing(model, constants, None, source))
-        alive, steps_done = m > 0, torch.zeros_like(m)
+        drawing = HostNoise(context, model, chains, Plan(steps, steps, min(steps, 50)), 0)
+        method = descending(model, constants_of([rows], device), None, drawing)
 
         def reduced() -> object:
-            noise = on_device(source.draw(0, 1), device)
-            return advance(State(single.start(m, m), alive, steps_done), Noise(noise.z[0], noise.chi[0]))
+            state, noise = method.init(single.start(m, m)), on_device(method.draw(0, -(-steps // 50)), device)
+            for z, chi in zip(*noise, strict=True):
+                state = method.update(state, Noise(z, chi))
+            return state
 
         return reduced
     signs = torch.tensor(SIGNS, dtype=torch.float64, device=device)
     direct = Direct(
         lambda s, z: attention_slope(s, teacher_diagonal(z, teacher)), signs, rate=p["rate"], dimension=p["dimension"]
     )
-    rng = context.streams.numpy("bench", 0)
+    rng = context.streams.torch("bench", 0)
     scale = p["dimension"] ** -0.5
 
     def full() -> object:
         state = direct.start(m, m)
         for _ in range(steps):
-            x = torch.from_numpy(rng.standard_normal((p["chains"], 2, p["dimension"]))).mul_(scale).to(device)
+            drawn = torch.randn((p["chains"], 2, p["dimension"]), generator=rng, dtype=torch.float32)
+            x = drawn.double().mul_(scale).to(device)
             if variant.method == "direct":
                 state = direct.step(state, x)
             else:

@@ -16,8 +16,9 @@ from descent.core.context import Context
 from descent.core.job import Job, Variant
 from descent.core.records import Records
 from descent.papers.ssi import single
-from descent.papers.ssi.chains import Chain, simulate
+from descent.papers.ssi.chains import run_chains
 from descent.papers.ssi.links import trace_slope
+from descent.papers.ssi.noise import Chain
 from descent.papers.ssi.rows import column, curve_points, plan_of, slices
 
 
@@ -43,7 +44,7 @@ def _one(variant: Variant, context: Context, records: Records) -> None:
     )
     begin = torch.full((len(variant.seeds),), p["start"] * p["dimension"] ** -0.5, dtype=torch.float64).to(device)
     kappa, plan = column([variant], lambda v: p["rate"] / p["dimension"], device), plan_of([variant])
-    passages = simulate(
+    passages = run_chains(
         context, variant.method, model, [Chain(seed, (), 2, p["dimension"]) for seed in variant.seeds],
         single.start(begin, begin if positional else None),
         Constants(kappa, single.opposite(kappa)), plan,

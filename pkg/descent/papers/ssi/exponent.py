@@ -17,9 +17,10 @@ from descent.core.context import Context
 from descent.core.job import Job, Variant
 from descent.core.records import Records
 from descent.papers.ssi import single
-from descent.papers.ssi.chains import Chain, simulate
+from descent.papers.ssi.chains import run_chains
 from descent.papers.ssi.gradient_flow import escape_time
 from descent.papers.ssi.links import product, product_slope
+from descent.papers.ssi.noise import Chain
 from descent.papers.ssi.rows import add_times, column, plan_of, programs, slices
 
 TOKENS = 3
@@ -70,7 +71,7 @@ def _together(variants: list[Variant], context: Context, records: Records) -> No
         for v in variants for seed in v.seeds
     ]  # fmt: skip
     start = column(variants, lambda v: v.params["start"] * v.params["dimension"] ** -0.5, device)
-    passages = simulate(
+    passages = run_chains(
         context, f"exponent-{variants[0].params['steps']}", model, chains, single.start(start), Constants(kappa, used),
         plan_of(variants), threshold=column(variants, lambda v: v.params["level"], device),
     )  # fmt: skip

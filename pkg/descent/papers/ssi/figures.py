@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.patches import Circle, Patch
 
 from descent.report import theme
 from descent.report.theme import Frames
@@ -18,10 +18,10 @@ GUIDE = {"color": "#555555", "linewidth": 1.0}  # lines of theory, which are no 
 
 def trajectories(frames: Frames) -> Figure:
     """SGD follows its flow (E5). Semantic overlap m (top) and positional overlap e (bottom) against tau = lr t/d, mean
-    and range over seeds, beside the population flow and the flow with V-term; omega = 0.5, a = 1. The spread shrinks as
-    d grows at lr = 0.25; at lr = 1 (right) the V-term is what the flow lacks.
+    and range over seeds, beside the population flow and the flow with V-term; omega = 0.5, a = 1. A column a dimension and
+    learning rate. At a fixed rate the flow with V-term is the limit as d grows; the population flow is that as lr falls too.
 
-    Alt: Overlaps of SGD against time in four panels; the band around the flow narrows from d = 50 to d = 800.
+    Alt: Overlaps of SGD against time, a column a dimension and rate, each with its band over seeds and two flows.
     """
     runs = frames.records("trajectory")
     cells = list(
@@ -40,9 +40,9 @@ def trajectories(frames: Frames) -> Figure:
                 ax.plot(times[: len(curve)], curve["value"], **theme.line(method))
             if row == 0:
                 ax.set_title(f"d = {dimension}, lr = {rate:g}")
-        axes[1, column].set_xlabel("tau")
-    axes[0, 0].set_ylabel("m")
-    axes[1, 0].set_ylabel("e")
+        axes[1, column].set_xlabel("τ = lr t / d")
+    axes[0, 0].set_ylabel("semantic overlap m")
+    axes[1, 0].set_ylabel("positional overlap e")
     theme.legend(figure, axes)
     return figure
 
@@ -58,10 +58,10 @@ def slope_of(times: pd.DataFrame) -> float:
 
 def exponents(frames: Frames) -> Figure:
     """The sequence information exponent (E3). First step with |m| >= 1/2 against d, every seed (dots) and the median,
-    beside the flow's escape time; k is the exponent. Slopes, measured / of the flow at the same d / asymptotic, stand in
-    the panels: at these d the flow's own slopes exceed the asymptotic ones.
+    beside the flow's escape time; k is the exponent. Log-log slopes of the medians, of the flow at the same d, and the asymptotic one
+    stand in the panels.
 
-    Alt: Time against dimension on logarithmic axes for three exponents; SGD's medians lie along the flow's lines.
+    Alt: Time against dimension on logarithmic axes, a panel an exponent: dots of the seeds, medians, and the flow's line.
     """
     times = frames.records("exponent")
     orders = sorted(times["order"].unique())
@@ -77,10 +77,10 @@ def exponents(frames: Frames) -> Figure:
         ax.set_xscale("log", base=2)
         ax.set_yscale("log")
         ax.set_title(f"k = {order}")
-        ax.set_xlabel("d")
+        ax.set_xlabel("dimension d")
         ax.text(0.04, 0.96, f"slope {slope_of(runs):.2f}\nflow {slope_of(flow):.2f}\nasymptotic {ASYMPTOTIC[order]}",
                 transform=ax.transAxes, va="top", fontsize=8)  # fmt: skip
-    axes[0, 0].set_ylabel("steps")
+    axes[0, 0].set_ylabel("steps to |m| = 1/2")
     theme.legend(figure, axes)
     return figure
 
@@ -109,15 +109,15 @@ def _draw_gain(ax: Axes, table: pd.DataFrame, method: str) -> None:
                 marker=theme.marker(method), label=f"plain over {theme.label(method)}")  # fmt: skip
     ax.set_xscale("log", base=2)
     ax.set_yscale("log", base=2)
-    ax.set_xlabel("L")
+    ax.set_xlabel("sequence length L")
 
 
 def gains(frames: Frames) -> Figure:
     """What tying gains (E1, E1b, E2). Mean first-passage time of the plain network over that of the tied one against the
-    sequence length L, 95 % intervals; the dark line is our prediction, the light one the bound L. A linear and a
-    quadratic target of all tokens gain L; one informative token gains sqrt(3L + 1) - 1.
+    sequence length L, 95 % intervals; the dark line is our prediction (L for a linear and a quadratic target of all tokens,
+    sqrt(3L + 1) - 1 for one informative token), the light one the bound L.
 
-    Alt: Gain against length in three panels; points lie on the predicted lines and never above the bound L.
+    Alt: Gain against length in three panels, points with intervals beside two lines, the prediction and the bound.
     """
     panels = (
         ("gain", "linear target", lambda x: x),
@@ -135,16 +135,16 @@ def gains(frames: Frames) -> Figure:
         ax.plot(x, x, **GUIDE | {"alpha": 0.4, "linestyle": "--"}, label="bound L")
         ax.plot(x, theory(x), **GUIDE, label="theory")
         _draw_gain(ax, table, "tied")
-    axes[0, 0].set_ylabel("gain")
+    axes[0, 0].set_ylabel("gain: steps of plain / tied")
     theme.legend(figure, axes)
     return figure
 
 
 def curves(frames: Frames) -> Figure:
-    """Overlap over time, tied and plain, linear target, d = 1000; mean and 95 % band over seeds. With its learning rate
-    scaled by L (right) the plain network moves like the tied one.
+    """Overlap over time, tied and plain, linear target, d = 1000; mean and 95 % band over seeds. On the right the
+    plain network's learning rate is scaled by L.
 
-    Alt: Overlap against steps; the plain network lags by the factor L, and catches up with a scaled rate.
+    Alt: Overlap against steps, tied and plain, a row a length; on the right the plain network has L times the rate.
     """
     runs = frames.records("curves")
     lengths = sorted(runs["length"].unique())
@@ -163,67 +163,76 @@ def curves(frames: Frames) -> Figure:
     return figure
 
 
+def _draw_share(ax: Axes, runs: pd.DataFrame) -> None:
+    """Share of positional runs by omega with its exact binomial interval."""
+    from scipy.stats import beta
+
+    ok = runs[runs["status"] == "ok"].groupby("omega")["value"].agg(["sum", "count"])
+    share = ok["sum"] / ok["count"]
+    low = np.nan_to_num(beta.ppf(0.025, ok["sum"], ok["count"] - ok["sum"] + 1), nan=0.0)
+    high = np.nan_to_num(beta.ppf(0.975, ok["sum"] + 1, ok["count"] - ok["sum"]), nan=1.0)
+    ax.errorbar(share.index, share, np.stack([share - low, high - share]).clip(0), capsize=2, label=theme.label("sgd"),
+                color=theme.colour("sgd"), marker=theme.marker("sgd"), linewidth=1)  # fmt: skip
+
+
 def transition(frames: Frames) -> Figure:
     """Semantic or positional (E4). Share of runs that end with |e| > |m| against the teacher's omega, exact 95 % binomial
     intervals, a = 1; left for half the squared distance (the theory's loss), right for the distance (the official
     simulation's). The dotted line is omega_dyn, where the steepest way out of the origin turns positional; the dashed
     one omega_glob, where the global minimum does. Theory lines are for the squared loss.
 
-    Alt: Two rising curves of the share of positional runs, crossing one half near the dotted line at .64.
+    Alt: Share of positional runs against omega, a panel a loss, with intervals and two vertical lines of the theory.
     """
-    from scipy.stats import beta
-
     losses = [loss for loss in ("sq", "fro") if loss in set(frames.records("transition")["loss"])]
     figure, axes = theme.grid(1, len(losses), sharey=True, height=3.0)
     phase = frames.records("phase")
     known = phase[phase["width"] == 1].groupby("metric")["value"].median()
     for ax, loss in zip(axes[0], losses, strict=True):
         runs = frames.select("transition", "positional", "sgd", loss=loss)
-        ok = runs[runs["status"] == "ok"].groupby("omega")["value"].agg(["sum", "count"])
-        share = ok["sum"] / ok["count"]
-        low = np.nan_to_num(beta.ppf(0.025, ok["sum"], ok["count"] - ok["sum"] + 1), nan=0.0)
-        high = np.nan_to_num(beta.ppf(0.975, ok["sum"] + 1, ok["count"] - ok["sum"]), nan=1.0)
-        ax.errorbar(share.index, share, np.stack([share - low, high - share]).clip(0), capsize=2, label=theme.label("sgd"),
-                    color=theme.colour("sgd"), marker=theme.marker("sgd"), linewidth=1)  # fmt: skip
-        ax.axvline(known["omega_dynamics"], **GUIDE, linestyle=":", label="omega_dyn")
-        ax.axvline(known["omega_global"], **GUIDE, linestyle="--", label="omega_glob")
+        _draw_share(ax, runs)
+        ax.axvline(known["omega_dynamics"], **GUIDE, linestyle=":", label="ω where the dynamics turn")
+        ax.axvline(known["omega_global"], **GUIDE, linestyle="--", label="ω where the global minimum turns")
         ax.set_title({"sq": "squared loss", "fro": "Frobenius distance"}[loss])
-        ax.set_xlabel("omega")
-    axes[0, 0].set_ylabel("share positional")
+        ax.set_xlabel("ω, weight of the positional teacher")
+    axes[0, 0].set_ylabel("share of runs that end positional")
     theme.legend(figure, axes)
     return figure
 
 
 def landscapes(frames: Frames) -> Figure:
     """The population loss R(e, m) at a = 1 for four omegas, with stream lines of the flow on the sphere. Semantic is the
-    corner m = 1, positional the corner e = 1; the origin is the uninformative saddle. Between omega = .641 and .738 the
-    steepest way out leads to the positional corner though the semantic one lies lower.
+    corner m = 1, positional the corner e = 1; the origin is the uninformative saddle. One scale of grey for all four.
 
-    Alt: Four contour maps over the quarter disc with flow lines turning from the semantic to the positional corner.
+    Alt: Four contour maps over the quarter disc with flow lines out of the saddle at the origin.
     """
     frames.records("phase")
     arrays = frames.arrays("phase")
     axis, maps, omegas = arrays["contour_axis"], arrays["contours"], arrays["contour_omegas"]
     figure, axes = theme.grid(1, len(omegas), sharey=True, height=2.5)
     e, m = np.meshgrid(axis, axis, indexing="ij")
-    outside = e**2 + m**2 > 1
+    outside = e**2 + m**2 > 1.1  # the rest is cut by a circle, not by squares of the grid
+    levels = np.linspace(maps[:, e**2 + m**2 <= 1].min(), maps[:, e**2 + m**2 <= 1].max(), 15)
     for ax, omega, loss in zip(axes[0], omegas, maps, strict=True):
         by_e, by_m = np.gradient(loss, axis, axis)
         radial = m * by_m + e * by_e
-        shown = np.where(outside, np.nan, loss)
-        ax.contourf(m, e, shown, 14, cmap="Greys", alpha=0.75)
+        filled = ax.contourf(m, e, loss, levels, cmap="Greys", alpha=0.75, extend="both")
         speed_m, speed_e = (np.where(outside, np.nan, -g + x * radial) for g, x in ((by_m, m), (by_e, e)))
         # streamplot wants x along columns: [e, m] is [y, x]
         ax.streamplot(
             axis, axis, speed_m, speed_e, density=0.7, color=theme.colour("flow"), linewidth=0.7, arrowsize=0.6
         )
-        ax.set_title(f"omega = {omega:g}")
-        ax.set_xlabel("m")
+        rim = Circle((0, 0), 1, transform=ax.transData, fill=False, edgecolor="#555555", linewidth=0.6)
+        ax.add_patch(rim)
+        for drawn in [*ax.collections, *(p for p in ax.patches if p is not rim)]:
+            drawn.set_clip_path(rim)
+        ax.set_title(f"ω = {omega:g}")
+        ax.set_xlabel("semantic overlap m")
         ax.set_aspect("equal")
         ax.grid(False)
         ax.set_xlim(0, 1)
         ax.set_ylim(0, 1)
-    axes[0, 0].set_ylabel("e")
+    axes[0, 0].set_ylabel("positional overlap e")
+    figure.colorbar(filled, ax=list(axes[0]), label="R(e, m)", shrink=0.8)
     return figure
 
 
@@ -233,27 +242,29 @@ SHADES = ("#FFFFFF", "#BFBFBF", "#2E4A62", "#F2D9A0", "#D98E04", "#7FA8C9")
 def phase_diagram(frames: Frames) -> Figure:
     """The phase diagram (E8) over the positional strength a and the mixing omega: which minimum of the population loss is
     the global one, whether there are others, and where the dynamics at the origin point. Lines: omega_dyn (dotted) and
-    R(1, 0) = R(0, 1) (dashed). Between them SGD is led to the positional solution against the global minimum.
+    R(1, 0) = R(0, 1) (dashed). At omega = 1 the teacher has no semantic part and m has no meaning: left out.
 
-    Alt: A map of six regions, semantic below, positional above, with a band between in which dynamics and minimum differ.
+    Alt: A map of regions over a and omega with two lines of the theory.
     """
     from descent.papers.ssi.phase import REGIONS
     from descent.papers.ssi.quadrature import omega_dynamics, omega_global
 
     frames.records("phase")
     arrays = frames.arrays("phase")
-    widths, omegas = arrays["widths"], arrays["omegas"]
+    widths, omegas, region = arrays["widths"], arrays["omegas"][:-1], arrays["region"][:, :-1]
     figure, axes = theme.grid(1, 1, width=7.2, height=5.0)
     ax = axes[0, 0]
-    ax.pcolormesh(widths, omegas, arrays["region"].T, cmap=ListedColormap(SHADES), norm=BoundaryNorm(np.arange(7) - 0.5, 6),
+    ax.pcolormesh(widths, omegas, region.T, cmap=ListedColormap(SHADES), norm=BoundaryNorm(np.arange(7) - 0.5, 6),
                   rasterized=True)  # fmt: skip
     some = widths[:: max(1, len(widths) // 40)]
-    ax.plot(some, [omega_dynamics(float(a)) for a in some], color="#222222", linestyle=":", label="omega_dyn")
+    ax.plot(
+        some, [omega_dynamics(float(a)) for a in some], color="#222222", linestyle=":", label="where the dynamics turn"
+    )
     ax.plot(some, [omega_global(float(a)) for a in some], color="#222222", linestyle="--", label="R(1,0) = R(0,1)")
     ax.set_xlim(widths[0], widths[-1])
     ax.set_ylim(omegas[0], omegas[-1])
-    ax.set_xlabel("a")
-    ax.set_ylabel("omega")
+    ax.set_xlabel("a, strength of the positional teacher")
+    ax.set_ylabel("ω, its weight")
     ax.grid(False)
     patches = [Patch(facecolor=c, edgecolor="#555555", label=name) for c, name in zip(SHADES, REGIONS, strict=True)]
     figure.legend(handles=[*ax.get_lines(), *patches], loc="outside lower center", ncols=2, fontsize=7)
@@ -262,9 +273,9 @@ def phase_diagram(frames: Frames) -> Figure:
 
 def encoding(frames: Frames) -> Figure:
     """Positional encoding lowers the exponent (E7). |m| and |e| of trace attention with and without the opposite
-    positional encoding, mean and 95 % band over seeds; the grey line is 3/sqrt d. Without encoding there is no signal.
+    positional encoding, mean and 95 % band over seeds; the grey line is 3/sqrt d.
 
-    Alt: With positional encoding m rises to about three quarters; without it stays near its start.
+    Alt: Overlaps against steps with and without positional encoding, |m| left and |e| right.
     """
     runs = frames.records("encoding")
     figure, axes = theme.grid(1, 2, sharey=True, height=2.8)
@@ -276,16 +287,16 @@ def encoding(frames: Frames) -> Figure:
         ax.set_xscale("log")
         ax.set_xlabel("step")
         ax.set_title(f"|{metric}|")
-    axes[0, 0].axhline(3 / np.sqrt(200), **GUIDE, linestyle="--", label="3/sqrt d")
+    axes[0, 0].axhline(3 / np.sqrt(200), **GUIDE, linestyle=":", label="3/√d")
     theme.legend(figure, axes)
     return figure
 
 
 def null_divergence(frames: Frames) -> Figure:
-    """Null divergence (E6). Overlap over time for y = z*_1 - z*_2, every seed: the target's coefficients cancel, the tied
-    network is blind to it and the plain network learns. The dashed line is the level of 0.3.
+    """Null divergence (E6). Overlap over time for y = z*_1 - z*_2, every seed: the target's coefficients cancel, so a tied
+    network has no first-order signal. The dotted line is the level of 0.3.
 
-    Alt: Overlap curves; the plain network's rise to high values, the tied network's stay at the start.
+    Alt: Overlap curves of the seeds of the tied and the plain network, and the level.
     """
     figure, axes = theme.grid(1, 1, width=5.0, height=2.9)
     ax = axes[0, 0]
@@ -293,7 +304,7 @@ def null_divergence(frames: Frames) -> Figure:
     for method in ("tied", "plain"):
         part = frames.select("null", "overlap", method, target="difference")
         theme.seeds(ax, part[part["step"] > 0], method=method)
-    ax.axhline(0.3, **GUIDE, linestyle="--", label="level")
+    ax.axhline(0.3, **GUIDE, linestyle=":", label="level that counts as learned")
     ax.set_xlabel("step")
     ax.set_ylabel("overlap")
     theme.legend(figure, axes)
@@ -304,7 +315,7 @@ def collapse(frames: Frames) -> Figure:
     """Scaled learning rates collapse the curves (E1-lr; at the paper's scale). Mean overlap over time, tied with lr and
     plain with lr x L (linear target) or lr x sqrt L (one informative token), a shade a length L, dark for long.
 
-    Alt: Overlap curves of all lengths lying on each other.
+    Alt: Overlap curves against steps, a shade a length.
     """
     runs = frames.records("collapse")
     targets = [t for t in ("linear", "single") if t in set(runs["target"])]
@@ -340,6 +351,67 @@ def square(frames: Frames) -> Figure:
     return figure
 
 
+def official_gains(frames: Frames) -> Figure:
+    """What tying gains in the official quadratic settings (E2; at the paper's scale). Left d = 3000, y = sum (z^2 - 1)/sqrt 2; right
+    d = 1000 with the tied network's rate scaled by sqrt L, for which our prediction is L^1.5. 95 % intervals.
+
+    Alt: Gain against length in two panels, with the predicted lines.
+    """
+    panels = (("quadratic_sum", "d = 3000, one rate", 1.0), ("quadratic_root", "d = 1000, tied with lr x √L", 1.5))
+    if not any(frames.has(experiment) for experiment, *_ in panels):
+        frames.records("quadratic_sum")
+    figure, axes = theme.grid(1, 2, height=3.0)
+    for ax, (experiment, title, power) in zip(axes[0], panels, strict=True):
+        ax.set_title(title)
+        if not frames.has(experiment):
+            theme.absent(ax, frames.why(experiment))
+            continue
+        table = _gain(frames, experiment)
+        x = np.geomspace(1, max(2, table["length"].max()), 60)
+        ax.plot(x, x**power, **GUIDE, label="theory")
+        _draw_gain(ax, table, "tied")
+    axes[0, 0].set_ylabel("gain: steps of plain / tied")
+    theme.legend(figure, axes)
+    return figure
+
+
+def official_transition(frames: Frames) -> Figure:
+    """Semantic or positional, the official grid (E4; at the paper's scale). Share of runs that end with |e| > |m| after the official
+    3e5 steps from the saddle, a panel a dimension; exact 95 % binomial intervals.
+
+    Alt: Share of positional runs against omega, a panel a dimension.
+    """
+    runs = frames.records("transition_official")
+    dimensions = sorted(runs["dimension"].unique())
+    figure, axes = theme.grid(1, len(dimensions), sharey=True, height=3.0)
+    for ax, dimension in zip(axes[0], dimensions, strict=True):
+        _draw_share(ax, frames.select("transition_official", "positional", "sgd", dimension=dimension))
+        ax.set_title(f"d = {dimension}")
+        ax.set_xlabel("ω, weight of the positional teacher")
+    axes[0, 0].set_ylabel("share of runs that end positional")
+    return figure
+
+
+def yellow(frames: Frames) -> Figure:
+    """The yellow region (E8; at the paper's scale, extended): where runs end at a = 0.76, omega = 0.95, every seed; the quarter circle is
+    e^2 + m^2 = 1.
+
+    Alt: End points of runs in the plane of the two overlaps.
+    """
+    frames.records("yellow")
+    figure, axes = theme.grid(1, 1, width=3.6, height=3.4)
+    ax = axes[0, 0]
+    m, e = (frames.select("yellow", name, "sgd").sort_values("seed")["value"] for name in ("m_final", "e_final"))
+    ax.plot(m, e, linestyle="none", marker=theme.marker("sgd"), color=theme.colour("sgd"))
+    ax.add_patch(Circle((0, 0), 1, fill=False, edgecolor="#555555", linewidth=0.6))
+    ax.set_xlim(0, 1.05)
+    ax.set_ylim(0, 1.05)
+    ax.set_aspect("equal")
+    ax.set_xlabel("final |m|")
+    ax.set_ylabel("final |e|")
+    return figure
+
+
 FIGURES = {
     "trajectories": trajectories,
     "exponents": exponents,
@@ -352,4 +424,7 @@ FIGURES = {
     "null_divergence": null_divergence,
     "collapse": collapse,
     "square": square,
+    "official_gains": official_gains,
+    "official_transition": official_transition,
+    "yellow": yellow,
 }

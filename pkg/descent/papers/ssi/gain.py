@@ -15,15 +15,26 @@ from descent.core.context import Context
 from descent.core.job import Job, Variant
 from descent.core.records import Records
 from descent.papers.ssi import plain, single
-from descent.papers.ssi.chains import Chain, Model, simulate
-from descent.papers.ssi.links import Sequence, coefficients, long_trace_slope, network_slope, padded, target_value
+from descent.papers.ssi.chains import Model, run_chains
+from descent.papers.ssi.links import (
+    Sequence,
+    coefficients,
+    fold,
+    long_trace_slope,
+    network_slope,
+    neuron_slope,
+    padded,
+    target_value,
+)
+from descent.papers.ssi.noise import Chain
 from descent.papers.ssi.rows import add_times, column, curve_points, plan_of, programs, slices
 
 
 class Constants(NamedTuple):
-    """Row constants: kappa = lr/d (R,), and the network's."""
+    """Row constants: kappa = lr/d (R,), root = sqrt L (R,), and the network's."""
 
     kappa: Tensor
+    root: Tensor
     on: Sequence
 
 
@@ -43,10 +54,9 @@ def _program(variant: Variant) -> tuple:
 
 
 def rate(variant: Variant) -> float:
-    """The learning rate of a variant: the plain network's may be scaled by its length."""
+    """The learning rate of a variant, which may be scaled by its length."""
     p = variant.params
-    factor = {"one": 1.0, "length": float(p["length"]), "root": p["length"] ** 0.5}[p["rate_scaling"]]
-    return p["rate"] * (factor if variant.method == "plain" else 1.0)
+    return p["rate"] * {"one": 1.0, "length": float(p["length"]), "root": p["length"] ** 0.5}[p["rate_scaling"]]
 
 
 def sequence(variants: list[Variant], tokens: int, device: torch.device) -> Sequence:
@@ -65,13 +75,19 @@ def model_of(variants: list[Variant], tokens: int) -> Model:
     """The student of a program on `tokens` tokens."""
     method, p = variants[0].method, variants[0].params
     link, activation = coefficients(p["target"], p["length"])[1], p["activation"]
+    target = lambda z, c: target_value(z, c.on.weight, link)  # noqa: E731
     if method == "plain":
-        return plain.plain_network(tokens, link=link, activation=activation)
-    if method == "tied":
-        slope = lambda s, y, c: network_slope(s, y, c.on, activation) * c.on.mask  # noqa: E731
-    else:
-        slope = lambda s, y, c: long_trace_slope(s, y)  # noqa: E731
-    return single.single_vector(lambda z, c: target_value(z, c.on.weight, link), slope, tokens, positional=False)
+        return plain.plain_network(target, lambda s, y, c: network_slope(s, y, c.on, activation), tokens)
+    if method == "trace":
+        return single.single_vector(target, lambda s, y, c: long_trace_slope(s, y), tokens, positional=False)
+    # A tied network sees L^{-1/2} sum_l x_l and nothing else of the tokens: it is a student of that one token.
+    return single.single_vector(
+        target,
+        lambda u, y, c: neuron_slope(u, y, activation),
+        tokens,
+        positional=False,
+        mean=lambda z, c: fold(z) * c.on.inverse,
+    )
 
 
 def _together(variants: list[Variant], context: Context, records: Records) -> None:
@@ -88,9 +104,9 @@ def _together(variants: list[Variant], context: Context, records: Records) -> No
     ]  # fmt: skip
     unit = {"one": lambda v: 1.0, "root": lambda v: v.params["dimension"] ** -0.5}[p["level_unit"]]
     curves = p["points"] > 0
-    passages = simulate(
+    passages = run_chains(
         context, "-".join(map(str, _program(variants[0]))), model, chains, body,
-        Constants(column(variants, lambda v: rate(v) / v.params["dimension"], device), on), plan,
+        Constants(column(variants, lambda v: rate(v) / v.params["dimension"], device), 1 / on.inverse, on), plan,
         threshold=column(variants, lambda v: v.params["level"] * unit(v), device),
         measure=(lambda state: {"overlap": model.overlap(state)}) if curves else None,
         at=curve_points(plan, p["points"]) if curves else (),

@@ -17,24 +17,30 @@ import numpy as np
 from descent.papers.ssi.quadrature import Student, nodes, population
 
 
-def velocity(student: Student, grid, rate: float = 0.0) -> Callable[[np.ndarray], np.ndarray]:
-    """(m, e) -> (dm/dtau, de/dtau) on `grid` = nodes(n, 4); rate: lr of the V-term, 0 for the population flow."""
+def velocity(
+    student: Student, grid, rate: float = 0.0, *, positional: bool = True
+) -> Callable[[np.ndarray], np.ndarray]:
+    """(m, e) -> (dm/dtau, de/dtau) on `grid` = nodes(n, 2L); rate: lr of the V-term, 0 for the population flow.
+
+    Without `positional` the tokens carry no encoding: e stays 0.
+    """
 
     def at(point: np.ndarray) -> np.ndarray:
         m, e = (float(x) for x in point)
         p = population(student, e, math.copysign(min(abs(m), 1 - 1e-12), m), grid)
-        radial = m * float(p.by_m) + e * float(p.by_e) - rate / 2 * float(p.noise)
-        return np.array([-float(p.by_m) + m * radial, -float(p.by_e) + e * radial])
+        by_e = float(p.by_e) if positional else 0.0
+        radial = m * float(p.by_m) + e * by_e - rate / 2 * float(p.noise)
+        return np.array([-float(p.by_m) + m * radial, -by_e + e * radial])
 
     return at
 
 
 def flow(
     student: Student, start: tuple[float, float], times: Sequence[float], *, rate: float = 0.0, n: int = 17,
-    largest: float = 1.0,
+    largest: float = 1.0, tokens: int = 2, positional: bool = True,
 ) -> np.ndarray:  # fmt: skip
     """(m, e) at `times` (T,), ascending from 0: (T, 2), classical Runge-Kutta with steps of at most `largest` in tau."""
-    speed = velocity(student, nodes(n, 4, drop=1e-11), rate)
+    speed = velocity(student, nodes(n, 2 * tokens, drop=1e-11), rate, positional=positional)
     point, now, found = np.array(start, float), 0.0, []
     for time in times:
         steps = math.ceil((time - now) / largest - 1e-9)

@@ -9,11 +9,14 @@ from descent.core.iterate import iterate
 from descent.core.job import Job, Variant
 from descent.core.records import Records
 from descent.papers.ssi import single
-from descent.papers.ssi.chains import Chain, simulate
-from descent.papers.ssi.direct import Direct, Vectors
+from descent.papers.ssi.chains import run_chains
+from descent.papers.ssi.direct import Direct
 from descent.papers.ssi.links import SIGNS, attention_slope, teacher_diagonal
+from descent.papers.ssi.noise import Chain
 from descent.papers.ssi.rows import plan_of, slices
 from descent.papers.ssi.transition import attention_model, constants_of, teacher_of
+
+BLOCK = 20  # steps whose tokens are drawn at once: 4,000 chains x 20 x 120 numbers are 77 MB
 
 
 def run(job: Job, context: Context) -> Records:
@@ -32,7 +35,7 @@ def _starts(variant: Variant, device: torch.device):
 
 def _reduced(variant: Variant, context: Context):
     p, device = variant.params, context.device
-    return simulate(
+    return run_chains(
         context, "reduced", attention_model([variant]), [Chain(seed, (), 2, p["dimension"]) for seed in variant.seeds],
         single.start(*_starts(variant, device)), constants_of([variant], device), plan_of([variant]),
         measure=single.overlaps, at=(p["at"], p["steps"]),
@@ -46,18 +49,14 @@ def _direct(variant: Variant, context: Context):
     direct = Direct(
         lambda s, z: attention_slope(s, teacher_diagonal(z, teacher)), signs, rate=p["rate"], dimension=p["dimension"]
     )
-    shape = (2, p["dimension"])
-    block = 50  # of tokens: 400 chains x 50 steps x 120 numbers are 19 MB
+    shape, scale = (2, p["dimension"]), p["dimension"] ** -0.5
 
     def draw(k: int, count: int) -> torch.Tensor:
-        x = context.streams.normal("tokens", variant.seeds, (count, *shape), k)
-        return x.mul_(p["dimension"] ** -0.5).transpose(0, 1).contiguous()  # (count, S, 2, d)
-
-    def step(state: Vectors, x: torch.Tensor) -> Vectors:
-        return direct.step(state, x)
+        x = context.streams.normal("tokens", variant.seeds, (count, *shape), k, dtype=torch.float32)
+        return x.double().mul_(scale).transpose(0, 1).contiguous()  # (count, S, 2, d)
 
     _, trace = iterate(
-        context, "direct", direct.start(*_starts(variant, device)), step, steps=p["steps"], block=block, draw=draw,
-        measure=direct.overlaps, at=(p["at"], p["steps"]),
+        context, "direct", direct.start(*_starts(variant, device)), direct.method(draw), steps=p["steps"], block=BLOCK,
+        measure=lambda state, _info: direct.overlaps(state), at=(p["at"], p["steps"]),
     )  # fmt: skip
     return trace

@@ -35,6 +35,29 @@ def fold(x: Tensor) -> Tensor:
     return x.sum(-2)
 
 
+class Fold:
+    """The same sum of a buffer (..., L, R), in place and without a new tensor: what is called gives (..., R), and the buffer is lost.
+
+    The views that it adds are made once. Where L is no power of two there is nothing to pad, and the sum is taken as a whole.
+    """
+
+    def __init__(self, buffer: Tensor):
+        size = buffer.shape[-2]
+        self.buffer, self.halves = buffer, []
+        self.whole = bool(size & (size - 1))
+        while size > 1 and not self.whole:
+            size //= 2
+            self.halves.append((buffer[..., :size, :], buffer[..., size : 2 * size, :]))
+        self.sum = buffer[..., 0, :]
+
+    def __call__(self) -> Tensor:
+        if self.whole:
+            return self.buffer.sum(-2)
+        for low, high in self.halves:
+            low.add_(high)
+        return self.sum
+
+
 def padded(length: int) -> int:
     """The power of two that `length` tokens are padded to."""
     return 1 << max(length - 1, 0).bit_length()
@@ -51,6 +74,13 @@ class Sequence(NamedTuple):
     mask: Tensor
 
 
+def neuron_slope(u: Tensor, y: Tensor, activation: str = "relu") -> Tensor:
+    """dl/du of l = (sigma(u) - y)^2 / 2, sigma(u) = relu(u) or u^2 ("square")."""
+    if activation == "relu":
+        return (u - y) * (u > 0)
+    return (u * u - y).mul_(u).mul_(2)
+
+
 def coefficients(target: str, length: int) -> tuple[list[float], str]:
     """(c_l, link) of the target y = sum_l c_l h(z*_l), h(z) = z ("linear") or (z^2 - 1) / sqrt 2 ("quadratic").
 
@@ -59,6 +89,8 @@ def coefficients(target: str, length: int) -> tuple[list[float], str]:
     """
     if target in ("linear", "quadratic"):
         return [length**-0.5] * length, target
+    if target == "quadratic_sum":
+        return [1.0] * length, "quadratic"
     if target == "single":
         return [math.sqrt(length)] + [0.0] * (length - 1), "linear"
     if length != 2:
@@ -74,10 +106,7 @@ def target_value(zstar: Tensor, weight: Tensor, link: str) -> Tensor:
 
 def network_slope(s: Tensor, y: Tensor, on: Sequence, activation: str = "relu") -> Tensor:
     """dl/ds_l (R,), the same for every token, of f = sigma(L^{-1/2} sum_l s_l), tied or plain, against y (R,)."""
-    u = fold(s) * on.inverse
-    if activation == "relu":
-        return (u - y) * (u > 0) * on.inverse
-    return (u * u - y) * u * (2 * on.inverse)  # sigma(u) = u^2
+    return neuron_slope(fold(s) * on.inverse, y, activation) * on.inverse
 
 
 def product(s: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,19 +154,47 @@ def _through_products(b: Tensor, s: Tensor) -> Tensor:
     return torch.addcmul(b * s, b.sum(0), s.flip(0), value=-0.5)
 
 
+class Pair:
+    """Buffers of `attention_slope` like s (2, R), and the views of them that it needs."""
+
+    def __init__(self, s: Tensor):
+        self.p, self.b, self.product, self.a = (torch.empty_like(s) for _ in range(4))
+        self.gap, self.common = (s.new_empty(s.shape[1:]) for _ in range(2))
+        self.second = self.p[1]
+        self.first_product, self.second_product = self.product.unbind(0)
+        self.second_a = self.a[1]
+
+
 def attention_slope(s: Tensor, target: Tensor, frobenius: Tensor | None = None) -> Tensor:
     """dl/ds (2, R) of the attention matrix of two tokens against a teacher of diagonal `target` (2, R).
 
-    Each row of a softmax over two entries counts twice, times 1/2: l_sq = D_1^2 + D_2^2, D = diag T - diag att.
     frobenius: (R,) bool, the rows whose loss is sqrt(2 l_sq); None when there are none.
     """
-    p = diagonal(s)
-    gap = torch.sub(4 * target, p, alpha=4)  # 4 D: the factors of the chain rule, once
-    b = gap * (p * (p - 1))
+    return attention_slope_into(s, 2 * target, frobenius, Pair(s))
+
+
+def attention_slope_into(s: Tensor, doubled: Tensor, frobenius: Tensor | None, on: Pair) -> Tensor:
+    """`attention_slope` of twice the target, into buffers; what it returns is one of them.
+
+    Each row of a softmax over two entries counts twice, times 1/2: l_sq = D_1^2 + D_2^2, D = diag T - diag att. With
+    x = (s_1, -s_2) (s_1 - s_2) the diagonal is p = sigmoid(x), and b = -dl/dx = 2 D p (1 - p).
+    """
+    p, b, product = on.p, on.b, on.product
+    torch.sub(s[0], s[1], out=on.gap)
+    torch.mul(s, on.gap, out=p)
+    on.second.neg_()
+    torch.sub(doubled, p.sigmoid_(), alpha=2, out=b)
     if frobenius is not None:
-        norm = (gap * gap).sum(0).clamp(min=1e-300).mul(0.125).rsqrt()  # 1 / sqrt(2 |D|^2)
-        b = b * torch.where(frobenius, norm, 1.0)
-    return _through_products(b, s)
+        torch.mul(b, b, out=product)
+        norm = torch.add(on.first_product, on.second_product, out=on.common)  # 4 |D|^2
+        norm.clamp_(min=torch.finfo(s.dtype).tiny).mul_(0.5).rsqrt_()  # 1 / sqrt(2 |D|^2)
+        b.mul_(torch.where(frobenius, norm, 1.0))
+    b.mul_(p.addcmul_(p, p, value=-1))
+    torch.mul(b, s, out=product)
+    torch.sub(on.second_product, on.first_product, out=on.common)
+    torch.addcmul(on.common, b, on.gap, value=-1, out=on.a)
+    on.second_a.neg_()
+    return on.a
 
 
 def attention_loss(s: Tensor, target: Tensor, frobenius: Tensor | None = None) -> Tensor:

@@ -3,19 +3,20 @@
 Derived (docs/papers/ssi.md). Token l has its own vector w_l = (m_l, r_l) in units of sqrt d; the whole
 vector in R^{Ld} is rescaled to its norm, not each token's, as in the official code:
 
-    s_l = m_l Z_l0 + r_l Z_l1,   (m'_l, r'_l) = (m_l, r_l) - kappa a Z_l,   o_l = (kappa a)^2 chi^2_{d-2},
+    s_l = m_l Z_l0 + r_l Z_l1,   (m'_l, r'_l) = (m_l, r_l) - kappa a_l Z_l,   o_l = (kappa a_l)^2 chi^2_{d-2},
     n_l = m'^2 + r'^2 + o_l,     c = sqrt(L / sum_l n_l),   m_l = c m'_l,   r_l = c sqrt(r'^2 + o_l).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from descent.papers.ssi.chains import Model
-from descent.papers.ssi.links import fold, network_slope, target_value
+from descent.papers.ssi.links import Fold, fold
 
 
 class Plain(NamedTuple):
@@ -24,32 +25,53 @@ class Plain(NamedTuple):
     w: Tensor
 
 
+class Work:
+    """The buffers of a step and the views of them that it needs, made once a chunk."""
+
+    def __init__(self, w: Tensor):
+        _, tokens, rows = w.shape
+        self.residual = w[1]  # w: the state's own, changed in place
+        self.product = torch.empty_like(w)
+        self.parts = self.product.unbind(0)
+        self.s = w.new_empty(tokens, rows)
+        self.square = torch.empty_like(w)
+        self.squares = self.square.unbind(0)
+        self.total = w.new_empty(tokens, rows)
+        self.sum = Fold(self.total)
+
+
 def start(m: Tensor, mask: Tensor) -> Plain:
     """Chains whose tokens (mask (L, R)) all start at overlap m (R,)."""
     return Plain(torch.stack([m * mask, (1 - m * m).sqrt() * mask]))
 
 
-def plain_network(tokens: int, *, link: str, activation: str = "relu") -> Model:
-    """The plain network on `tokens` (padded) tokens; constants: kappa (R,) and `on`, a links.Sequence.
+def plain_network(
+    target: Callable[[Tensor, Any], Tensor], slope: Callable[[Tensor, Tensor, Any], Tensor], tokens: int
+) -> Model:
+    """The plain network on `tokens` (padded) tokens.
 
+    target(zstar, constants): what the loss compares with, of fields (steps, L, R). slope(s, target, constants) -> a (R,), the
+    same for every token, or (L, R); what it is at padding does not matter. constants: kappa (R,) = lr/d and root (R,) = sqrt L.
     Overlap: ||(m_1..m_L)||_2 / sqrt L.
     """
 
     def prepare(z: Tensor, chi: Tensor, constants: Any) -> tuple[Tensor, ...]:
         """z: (steps, 2, L, R); chi: (steps, L, R); both zero at padding."""
-        return z, chi, target_value(z[:, 0], constants.on.weight, link)
+        return z, chi, target(z[:, 0], constants)
 
-    def step(state: Plain, drawn: tuple[Tensor, ...], constants: Any) -> Plain:
-        z, chi, y = drawn
-        on = constants.on
-        pull = network_slope((state.w * z).sum(0), y, on, activation) * constants.kappa
-        moved = torch.addcmul(state.w, z, pull, value=-1)
-        square = moved * moved
-        square[1] += chi * (pull * pull)
-        moved[1] = square[1].sqrt()
-        return Plain(moved * (fold(square.sum(0)).rsqrt() / on.inverse))
+    def step(state: Plain, drawn: tuple[Tensor, ...], constants: Any, on: Work) -> None:
+        z, chi, goal = drawn
+        w = state.w
+        torch.mul(w, z, out=on.product)
+        pull = slope(torch.add(*on.parts, out=on.s), goal, constants) * constants.kappa
+        w.addcmul_(z, pull, value=-1)
+        torch.mul(w, w, out=on.square)
+        on.squares[1].addcmul_(chi, pull * pull)
+        torch.sqrt(on.squares[1], out=on.residual)
+        torch.add(*on.squares, out=on.total)
+        w.mul_(on.sum().rsqrt_().mul_(constants.root))
 
-    return Model(prepare, step, overlap, 2, True, tokens)
+    return Model(prepare, lambda state: Work(state.w), step, overlap, 2, True, tokens)
 
 
 def overlap(state: Plain) -> Tensor:

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from descent.core.errors import SettingError
 from descent.papers.ssi.links import Mixed, attention_loss, attention_slope, teacher_diagonal, trace_loss, trace_slope
 
 NODES = 21
@@ -54,7 +55,7 @@ class Population(NamedTuple):
 
 @dataclass(frozen=True)
 class Student:
-    """loss(s, zstar) -> (N,) and slope(s, zstar) -> (2, N) of a student and its target on two tokens."""
+    """loss(s, zstar) -> (N,) and slope(s, zstar) -> (L, N) of a student and its target on two tokens (or one)."""
 
     loss: Callable[[Tensor, Tensor], Tensor]
     slope: Callable[[Tensor, Tensor], Tensor]
@@ -82,28 +83,33 @@ def level(width: float) -> float:
 
 
 def fields(e: float, m: float, grid: Tensor) -> tuple[Tensor, Tensor]:
-    """(s (2, N), z (2, N)) at the nodes `grid` (4, N) = z_1, z_2, u_1, u_2."""
-    z, u = grid[:2], grid[2:]
+    """(s (L, N), z (L, N)) at the nodes `grid` (2L, N) = z_1..z_L, u_1..u_L; e is that of the opposite encoding where L = 2."""
+    z, u = grid.chunk(2)
     s = m * z + math.sqrt(max(0.0, 1 - m * m)) * u
-    return torch.stack([s[0] + e, s[1] - e]), z
+    return (torch.stack([s[0] + e, s[1] - e]) if len(s) == 2 else s), z
 
 
 def loss(student: Student, e: float, m: float, n: int = NODES) -> float:
     """R(e, m) on the plain four-dimensional grid."""
+    if not abs(m) <= 1:
+        raise SettingError(f"loss: `m` must lie in [-1, 1], got {m!r}")
     grid, weight = nodes(n, 4)
     return float(student.loss(*fields(e, m, grid)) @ weight)
 
 
 def population(student: Student, e: float, m: float, grid: tuple[Tensor, Tensor]) -> Population:
-    """All four at once, on `grid` = nodes(n, 4). Needs |m| < 1: the derivative of the residual's share diverges at 1.
+    """All four at once, on `grid` = nodes(n, 2L). Needs |m| < 1: the derivative of the residual's share diverges at 1.
 
-    R_m = E sum_l a_l (z_l - m u_l / sqrt(1 - m^2)), R_e = E[a_1 - a_2].
+    R_m = E sum_l a_l (z_l - m u_l / sqrt(1 - m^2)), R_e = E[a_1 - a_2] (two tokens).
     """
+    if not abs(m) < 1:
+        raise SettingError(f"population: `m` must lie in (-1, 1), got {m!r}: at its ends the slope in m has no value")
     points, weight = grid
     s, z = fields(e, m, points)
     a = student.slope(s, z)
-    by_m = (a * (z - (m / math.sqrt(1 - m * m)) * points[2:])).sum(0)
-    return Population(student.loss(s, z) @ weight, (a[0] - a[1]) @ weight, by_m @ weight, (a * a).sum(0) @ weight)
+    by_m = (a * (z - (m / math.sqrt(1 - m * m)) * points[len(z) :])).sum(0)
+    by_e = a[0] - a[1] if len(a) == 2 else torch.zeros_like(a[0])
+    return Population(student.loss(s, z) @ weight, by_e @ weight, by_m @ weight, (a * a).sum(0) @ weight)
 
 
 class Tables(NamedTuple):

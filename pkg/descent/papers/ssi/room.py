@@ -6,14 +6,14 @@ from descent.core.declare import ExperimentCard, MethodCard, Metric, Room
 from descent.papers.ssi.settings import SETTINGS
 
 METRICS = {
-    "m": Metric("", "Semantic overlap <w, w*>/d of the student with the teacher's direction (its size in E7).", "higher"),
-    "e": Metric("", "Positional overlap <w, p>/sqrt d of the student with the positional encoding (its size in E7).", "none"),
-    "overlap": Metric("", "Size of the overlap: |m|, for the plain network ||(m_1..m_L)||/sqrt L.", "higher", log=True),
-    "time": Metric("steps", "First step at which the overlap reaches its level; censored where it does not.", "lower", log=True),
-    "reached": Metric("", "1 where the level was reached, else 0.", "higher"),
-    "m_final": Metric("", "Mean of |m| over the last records of a run.", "none"),
-    "e_final": Metric("", "Mean of |e| over the last records of a run.", "none"),
-    "positional": Metric("", "1 where a run ends with |e| > |m|, else 0.", "none"),
+    "m": Metric("", "Semantic overlap <w, w*>/d of the student with the teacher's direction (its size in E7).", "higher", range=(-1, 1)),
+    "e": Metric("", "Positional overlap <w, p>/sqrt d of the student with the positional encoding (its size in E7).", "none", range=(-1, 1)),
+    "overlap": Metric("", "Size of the overlap: |m|, for the plain network ||(m_1..m_L)||/sqrt L.", "higher", log=True, range=(0, 1)),
+    "time": Metric("steps", "First step at which the overlap reaches its level; censored where it does not.", "lower", log=True, resolution=1),
+    "reached": Metric("", "1 where the level was reached, else 0.", "higher", range=(0, 1), resolution=1),
+    "m_final": Metric("", "Mean of |m| over the last records of a run.", "none", range=(0, 1)),
+    "e_final": Metric("", "Mean of |e| over the last records of a run.", "none", range=(0, 1)),
+    "positional": Metric("", "1 where a run ends with |e| > |m|, else 0.", "none", range=(0, 1), resolution=1),
     "deviation": Metric("", "Root mean square distance of (m, e) to the population flow over the recorded times, a coordinate.", "lower", log=True),
     "deviation_noise": Metric("", "The same to the flow with V-term.", "lower", log=True),
     "omega_dynamics": Metric("", "omega at which R_ee = R_mm at the origin: where the steepest way out turns positional.", "none"),
@@ -80,13 +80,13 @@ ROOM = Room(
     experiments={
         "law": ExperimentCard("descent.papers.ssi.law", (*LOOP, *PAIR, "at")),
         **{name: ExperimentCard("descent.papers.ssi.gain", GAIN) for name in
-           ("gain", "single", "quadratic", "curves", "collapse", "null", "square")},
+           ("gain", "single", "quadratic", "quadratic_sum", "quadratic_root", "curves", "collapse", "null", "square")},
         "exponent": ExperimentCard(
             "descent.papers.ssi.exponent", (*LOOP, "order", "rate_decay", "start", "level")
         ),
-        "transition": ExperimentCard(
+        **{name: ExperimentCard(
             "descent.papers.ssi.transition", (*LOOP, "omega", "width", "loss", "begin", "records", "tail")
-        ),
+        ) for name in ("transition", "transition_official", "yellow")},
         "trajectory": ExperimentCard(
             "descent.papers.ssi.trajectory", ("block", "chunk", "noise", *PAIR, "time", "records")
         ),

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from descent.core.iterate import log_grid
 from descent.core.job import Variant
-from descent.papers.ssi.chains import Plan
+from descent.papers.ssi.noise import Plan
 
 
 def programs(variants: Sequence[Variant], key: Callable[[Variant], tuple]) -> Iterator[list[Variant]]:

@@ -20,13 +20,13 @@ SETTINGS: dict[str, Setting] = {
     # Networks on a single-index or sequence target
     "length": Setting("The sequence length L.", int, low=1, high=4096),
     "target": Setting(
-        "The target: linear L^-1/2 sum z, single L^1/2 z_1, quadratic L^-1/2 sum (z^2-1)/2^1/2, difference z_1 - z_2, "
-        "square_difference (z_1^2 - z_2^2)/2^1/2.",
-        str, choices=("linear", "single", "quadratic", "difference", "square_difference"),
+        "The target: linear L^-1/2 sum z, single L^1/2 z_1, quadratic L^-1/2 sum (z^2-1)/2^1/2, quadratic_sum the same without "
+        "L^-1/2, difference z_1 - z_2, square_difference (z_1^2 - z_2^2)/2^1/2.",
+        str, choices=("linear", "single", "quadratic", "quadratic_sum", "difference", "square_difference"),
     ),
     "activation": Setting("The networks' activation sigma.", str, "relu", choices=("relu", "square")),
     "rate_scaling": Setting(
-        "What the plain network's learning rate is multiplied by: one, the length L, or root (its square root).",
+        "What the learning rate is multiplied by: one, the length L, or root (its square root).",
         str, "one", choices=("one", "length", "root"),
     ),
     "start": Setting("The initial overlap of every token, in units of d^-1/2.", low=0, high=100, open_low=True),
@@ -57,3 +57,15 @@ SETTINGS: dict[str, Setting] = {
     "chains": Setting("Chains of the measured batch.", int, 288, low=1, high=10**6),
     "repeats": Setting("Repeats of a measurement.", int, 15, low=1, high=1000),
 }  # fmt: skip
+
+PUBLIC: dict[str, Setting] = {
+    "tokens": Setting("The sequence length L.", int, low=1, high=4096),
+    "dimension": Setting("The dimension d of a token.", int, low=8, high=10**9),
+    "lr": Setting("The learning rate of the loss as it is given.", low=0, high=1e6),
+    "steps": Setting("SGD steps at most.", int, low=1, high=10**9),
+    "level": Setting("The overlap at which a chain has arrived.", low=0, high=1, open_low=True),
+    "method": Setting("tied: one vector for all tokens; plain: a vector a token.", str, "tied", choices=("tied", "plain")),
+    "nodes": Setting("Gauss-Hermite nodes an axis.", int, 17, low=3, high=41),
+    "largest": Setting("The longest step of an integration in tau.", float, 0.1, low=0, high=10, open_low=True),
+}  # fmt: skip
+"""The limits of `simulate` and `flow`."""

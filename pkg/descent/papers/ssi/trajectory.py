@@ -13,8 +13,9 @@ from descent.core.context import Context
 from descent.core.job import Job, Variant
 from descent.core.records import Records
 from descent.papers.ssi import single
-from descent.papers.ssi.chains import Chain, simulate
+from descent.papers.ssi.chains import run_chains
 from descent.papers.ssi.equations import name_of
+from descent.papers.ssi.noise import Chain
 from descent.papers.ssi.rows import even_points, plan_of
 from descent.papers.ssi.transition import attention_model, constants_of
 
@@ -31,7 +32,7 @@ def _one(variant: Variant, context: Context, records: Records) -> None:
     d, ones = p["dimension"], torch.ones(len(variant.seeds), dtype=torch.float64)
     steps = round(p["time"] * d / p["rate"])
     plan = plan_of([variant], steps - steps % p["chunk"])
-    passages = simulate(
+    passages = run_chains(
         context, f"trajectory-{d}-{p['rate']}", attention_model([variant]),
         [Chain(seed, (d, str(p["rate"])), 2, d) for seed in variant.seeds],
         single.start((ones * p["start_m"]).to(device), (ones * p["start_e"]).to(device)),

@@ -16,8 +16,9 @@ from descent.core.context import Context
 from descent.core.job import Job, Variant
 from descent.core.records import Records
 from descent.papers.ssi import single
-from descent.papers.ssi.chains import Chain, Model, simulate
-from descent.papers.ssi.links import Mixed, attention_slope, teacher_diagonal
+from descent.papers.ssi.chains import Model, run_chains
+from descent.papers.ssi.links import Mixed, Pair, attention_slope_into, teacher_diagonal
+from descent.papers.ssi.noise import Chain
 from descent.papers.ssi.quadrature import level
 from descent.papers.ssi.rows import column, even_points, plan_of, programs, slices
 
@@ -56,9 +57,9 @@ def attention_model(variants: list[Variant]) -> Model:
     """The attention matrix of two tokens with the opposite positional encoding, of variants of either loss."""
     some = any(v.params["loss"] == "fro" for v in variants)
     return single.single_vector(
-        lambda z, c: teacher_diagonal(z, c.teacher),
-        lambda s, goal, c: attention_slope(s, goal, c.teacher.frobenius if some else None),
-        2, positional=True,
+        lambda z, c: 2 * teacher_diagonal(z, c.teacher),
+        lambda s, doubled, c, on: attention_slope_into(s, doubled, c.teacher.frobenius if some else None, on),
+        2, positional=True, buffers=Pair,
     )  # fmt: skip
 
 
@@ -72,7 +73,7 @@ def _together(variants: list[Variant], context: Context, records: Records) -> No
         for v, seed, key in keys
     ]
     m, e = torch.from_numpy(np.stack(start, 1)).to(device)
-    passages = simulate(
+    passages = run_chains(
         context, f"transition-{plan.steps}", attention_model(variants),
         [Chain(seed, key, 2, v.params["dimension"]) for v, seed, key in keys], single.start(m, e),
         constants_of(variants, device), plan,
