@@ -57,7 +57,11 @@ class NetworkGaussian:
 
     def controller(self, theta: Tensor) -> Controller:
         """The action (A, R) of each row's own policy, theta (R, d)."""
-        return lambda states, normal: self.mean(theta, states.T[:, None])[:, 0].T + self.std * normal
+
+        def act(states: Tensor, normal: Tensor, out: Tensor | None = None) -> Tensor:
+            return torch.add(self.mean(theta, states.T[:, None])[:, 0].T, normal, alpha=self.std, out=out)
+
+        return act
 
     # -- the window ---------------------------------------------------------------------------------------------------
 
@@ -97,15 +101,23 @@ class NetworkGaussian:
 
     # -- step by step -------------------------------------------------------------------------------------------------
 
-    def step_log_ratios(self, theta: Tensor, reference: Tensor, tr: Trajectories) -> Tensor:
-        """(T, G, N): log pi_theta - log pi_reference of every executed step, 0 after the end."""
-        past = self._one_batch(theta, tr, tr.alive)
-        shift = self._means(theta, past.states) - (base := self._means(reference, past.states))
-        ratio = (shift * (2 * (past.actions - base) - shift)).sum(-1) * past.alive / (2 * self.variance)
+    def means(self, theta: Tensor, tr: Trajectories) -> Tensor:
+        """(G, N, T, A) mean actions of every step. theta (G, d); tr: rows G x N."""
+        return self._means(theta, self._one_batch(theta, tr, tr.alive).states)
+
+    def step_log_ratios(self, means: Tensor, reference: Tensor, tr: Trajectories) -> Tensor:
+        """(T, G, N): log pi - log pi_reference of every executed step, 0 after the end; both given by their `means`."""
+        past = self._one_batch(means, tr, tr.alive)
+        shift = means - reference
+        ratio = (shift * (2 * (past.actions - reference) - shift)).sum(-1) * past.alive / (2 * self.variance)
         return ratio.permute(2, 0, 1)
 
-    def mean_score(self, theta: Tensor, tr: Trajectories, weights: Tensor) -> Tensor:
-        """(G, d): mean over the N trajectories of sum_t weight_t score_theta(s_t, a_t). weights (T, G, N)."""
+    def mean_score(self, tr: Trajectories, terms: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+        """(G, d): mean over the N trajectories of sum_t weight_t score_theta(s_t, a_t), summed over the terms
+        (theta (G, d), its `means`, weights (T, G, N)); the means are not needed here."""
+        return sum(self._mean_score(theta, tr, weights) for theta, _, weights in terms)
+
+    def _mean_score(self, theta: Tensor, tr: Trajectories, weights: Tensor) -> Tensor:
         past = self._one_batch(theta, tr, weights.flatten(1))
         fixed = past.to_go / weights.shape[-1]
         return gradient(lambda x: (fixed * self._log_likelihood(x, past)).sum(), theta)
