@@ -25,7 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 BATCH, WINDOW, HORIZON, VARIANCE, STEP_SIZE, CONFIDENCE = 5, 8, 200, 0.3, 0.01, 0.2
-BLOCK = 10
+BLOCK = 50
 CHUNK = 50
 FIRST_SEED = 500
 Draws = Callable[[int, int], tuple[np.ndarray, Callable[[float, float], float]]]

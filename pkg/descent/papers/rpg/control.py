@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from descent.core.context import Context
-from descent.core.errors import SettingError
 from descent.core.job import Job, Variant
 from descent.core.method import Acting
 from descent.core.records import Records
@@ -77,14 +76,10 @@ def problem_of(params: dict[str, Any], device: torch.device) -> Problem:
 
 
 def policy_of(params: dict[str, Any], problem: Problem, device: torch.device) -> Policy:
-    """A linear policy, or a network. Raises SettingError for a linear one that would need several actions."""
-    if params["policy"] == "linear":
-        if problem.action_size > 1:
-            raise SettingError(
-                f"rpg: `policy` linear gives one action, but {params['environment']} takes {problem.action_size}; use network"
-            )
-        return LinearGaussian(problem.state_size, variance=params["variance"], device=device)
+    """A linear policy, or a network."""
     size = problem.state_size, problem.action_size
+    if params["policy"] == "linear":
+        return LinearGaussian(*size, variance=params["variance"], device=device)
     return NetworkGaussian(*size, hidden=params["hidden"], variance=params["variance"])
 
 
