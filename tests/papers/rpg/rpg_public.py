@@ -40,13 +40,15 @@ def run(make_env=Springs, **changes):
     return train(make_env, **{"horizon": 12, "budget": 40, "batch": 4, "window": 3, "lr": 0.05, **changes})
 
 
+WIDE, ONE, NET = nn.Linear(3, 2), nn.Linear(2, 1), nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2)).double()
+
 REFUSED = {
     "discrete actions": (lambda: run(Buttons), "they must be a Box (a discrete action has no density to weigh by)"),
     "no environment": (lambda: run(None), "`make_env` must be a function"),
     "an environment of another size": (lambda: run(Liar), "`num_envs` 4 when asked for 4, got 5"),
     "no vector protocol": (lambda: run(lambda n: SimpleNamespace(num_envs=n)), "has no `single_observation_space`"),
-    "a policy of another size": (lambda: run(policy=nn.Linear(3, 2)), "`policy` does not take observations (2, 2)"),
-    "a policy with one action": (lambda: run(policy=nn.Linear(2, 1)), "must give the mean actions (n, 2)"),
+    "a policy of another size": (lambda: run(policy=WIDE), "`policy` does not take observations (2, 2)"),
+    "a policy with one action": (lambda: run(policy=ONE), "must give the mean actions (n, 2)"),
     "a policy without parameters": (lambda: run(policy=nn.Identity()), "has no parameter to train"),
     "a function as a policy": (lambda: run(policy=lambda x: x), "`policy` must be an nn.Module or empty"),
     "no window": (lambda: run(window=0), "`window` must lie in"),
@@ -71,6 +73,6 @@ def seeded(**changes):
 
 SEEDED = {
     "train": seeded(),
-    "train, a network": seeded(policy=nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2)).double()),
-    "train, coins of each seed": seeded(method="page", budget=150),
+    "train, a network": seeded(policy=NET),
+    "train, coins of each seed": lambda seed: [run(seed=seed, method="page", budget=150).parameters],
 }
