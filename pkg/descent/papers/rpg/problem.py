@@ -83,7 +83,7 @@ class CartPole:
         states = normals.new_empty((steps + 1, self.state_size, rows))
         actions = torch.empty_like(normals)
         states[0] = (2 * start - 1) * self.spread
-        one = self._stepper(rows, normals)
+        one = self.stepper(rows, normals)
         for state, after, action, normal in zip(states[:-1], states[1:], actions, normals, strict=True):
             one(state, controller(state, normal, action), after)
         visited = states[:-1]
@@ -94,9 +94,9 @@ class CartPole:
 
     def after(self, state: Tensor, action: Tensor) -> Tensor:
         """The state (4, R) that follows `action` (1, R)."""
-        return self._stepper(state.shape[1], state)(state, action, torch.empty_like(state))
+        return self.stepper(state.shape[1], state)(state, action, torch.empty_like(state))
 
-    def _stepper(self, rows: int, like: Tensor) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    def stepper(self, rows: int, like: Tensor) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         """step(state (4, R), action (1, R), out (4, R)) -> out.
 
         It runs 200 times an update, so it saves operations and memory: everything is written in place, forces are kept in units of
