@@ -132,12 +132,19 @@ class Noise:
         plans = [schedule.parts(k) for _, schedule in self.entries]
         rows = sum(n * len(seeds) for plan in plans for _, n, seeds in plan)
         normals, start = np.empty((p.horizon, p.action_size, rows)), np.empty((p.state_size, rows))
-        first = 0
+        first, made = 0, {}
         for (entry, _), before, plan in zip(self.entries, self.before, plans, strict=True):
             for _, n, seeds in plan:
-                for s in seeds.tolist():
-                    self._copy(entry.seeds[s], int(before[k, s]), n, normals, start, first)
-                    first += n
+                end = first + n * len(seeds)
+                wanted = tuple((entry.seeds[s], int(before[k, s])) for s in seeds)
+                if (n, wanted) in made:  # another method has just had the very same trajectories
+                    at = made[n, wanted]
+                    normals[..., first:end] = normals[..., at : at + end - first]
+                    start[:, first:end] = start[:, at : at + end - first]
+                else:
+                    for i, (seed, at) in enumerate(wanted):
+                        self._copy(seed, at, n, normals, start, first + i * n)
+                made[n, wanted], first = first, end
         draws = tuple(
             tuple(_as_draw(entry, *part) for part in plan) for (entry, _), plan in zip(self.entries, plans, strict=True)
         )

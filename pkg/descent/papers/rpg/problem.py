@@ -74,6 +74,7 @@ class CartPole:
         # The pole's effective length, 0.5 (4/3 - 0.1 cos^2 / 1.1), written in sin^2 = 1 - cos^2: one operation less.
         still = self.half_length * 4 / 3 - self.pole_moment / self.total_mass
         self._still = torch.tensor(still, dtype=torch.float64).to(device)
+        self._limits = torch.tensor(self.limits, dtype=torch.float64)[:, None].to(device)
         rates = [[self.tau], [self.tau / self.total_mass], [self.tau], [self.tau * self.gravity]]
         self._rates = torch.tensor(rates, dtype=torch.float64).to(device)
 
@@ -81,16 +82,31 @@ class CartPole:
         """See `Problem`; float64, no synchronisation. A policy that is not finite gives states that are not."""
         steps, _, rows = normals.shape
         states = normals.new_empty((steps + 1, self.state_size, rows))
-        actions = torch.empty_like(normals)
+        actions, alive = torch.empty_like(normals), normals.new_empty((steps, rows))
         states[0] = (2 * start - 1) * self.spread
-        one = self.stepper(rows, normals)
-        for state, after, action, normal in zip(states[:-1], states[1:], actions, normals, strict=True):
-            one(state, controller(state, normal, action), after)
-        visited = states[:-1]
-        alive = self._alive(visited)
-        rewards = alive if self.discounts is None else alive * self.discounts
-        # After its end an episode goes on until T as if nothing had happened, finite but without meaning.
-        return Trajectories(visited.mul_(alive[:, None]), actions.mul_(alive[:, None]), rewards, alive)
+        step, look = self.stepper(rows, normals), self._watcher(rows, normals)
+        rows_of = zip(states[:-1], states[1:], actions, normals, alive, strict=True)
+        for t, (state, after, action, normal, inside) in enumerate(rows_of):
+            if t:
+                look(state, inside)
+                state.mul_(inside)  # after its end an episode goes on from 0, finite but without meaning
+            else:
+                inside.fill_(1.0)  # the first step is always executed
+            step(state, controller(state, normal, action).mul_(inside), after)
+        return Trajectories(states[:-1], actions, alive if self.discounts is None else alive * self.discounts, alive)
+
+    def _watcher(self, rows: int, like: Tensor) -> Callable[[Tensor, Tensor], None]:
+        """look(state (4, R), inside (R,)): 1 where neither this state nor any before was out of bounds, else 0."""
+        beyond, most = like.new_empty((2, rows)), like.new_empty(rows)
+        worst = like.new_full((rows,), -math.inf)
+
+        def look(state: Tensor, inside: Tensor) -> None:
+            torch.abs(state[::2], out=beyond)  # position and angle
+            torch.amax(beyond.sub_(self._limits), 0, out=most)
+            torch.maximum(worst, most, out=worst)
+            inside.copy_(worst <= 0)
+
+        return look
 
     def after(self, state: Tensor, action: Tensor) -> Tensor:
         """The state (4, R) that follows `action` (1, R)."""
@@ -122,12 +138,6 @@ class CartPole:
             return torch.addcmul(state, change, self._rates, out=out)
 
         return step
-
-    def _alive(self, states: Tensor) -> Tensor:
-        """(T, R): the first step is always executed, a later one when no state up to it was out of bounds."""
-        inside = (states[:, 0].abs() <= self.limits[0]) & (states[:, 2].abs() <= self.limits[1])
-        inside[0] = True
-        return inside.to(states.dtype).cumprod(0)
 
 
 class LQR:
