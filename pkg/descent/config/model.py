@@ -44,7 +44,7 @@ def key(
 class Rule(TypedDict, total=False):
     """One rule of an experiment's `settings`: for the variants that `when` picks, settings of the room and these keys."""
 
-    __pydantic_config__ = {"extra": "allow"}  # noqa: RUF012
+    __pydantic_config__ = {"extra": "allow"}  # noqa: RUF012  # pyright: ignore[reportGeneralTypeIssues]
     when: dict[str, Value | list[Value]]
     seeds: int
     datasets: list[str]

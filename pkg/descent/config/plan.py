@@ -149,6 +149,7 @@ class _Planner:
 
     def _select(self, name: str, experiment: ExperimentConfig) -> None:
         spec = experiment.select
+        assert spec is not None, "a `select` experiment without it is refused before"
         sources = [job for job in self.jobs if job.experiment == spec.of]
         if not sources:
             self._lost(name, None, {}, f"needs `{spec.of}`, which is not run")
