@@ -96,6 +96,7 @@ def test_gradients_equal_finite_differences():
 
 def test_xavier_start_is_each_seeds_own():
     policy = NetworkGaussian(8, 2)
+    assert policy.variance == LinearGaussian(8).variance == 0.3
     assert policy.size == 8 * 32 + 32 * 32 + 32 * 2
     start = policy.start(Streams("rpg"), (500, 501))
     assert torch.equal(policy.start(Streams("rpg"), (501,)), start[1:])

@@ -100,8 +100,11 @@ class One:
 
     observation_space, action_space = SimpleNamespace(shape=(3,)), SimpleNamespace(shape=(2,), dtype=np.float32)
 
+    seeds = []  # noqa: RUF012
+
     def reset(self, *, seed):
         self.left = 2 + seed % 5
+        self.seeds.append(seed)
         return np.ones(3, np.float32), {}
 
     def step(self, action):
@@ -115,6 +118,8 @@ def test_single_environments_are_run_side_by_side():
     assert made.parameters.shape == (2, 2, 3) and made.parameters.dtype == torch.get_default_dtype()
     assert torch.equal(made.history["mean_return"], made.history["mean_length"])
     assert (made.history["mean_length"] == 4).all()  # ten seeds in a row, lengths 2 to 6
+    wanted = int(Streams("rpg").numpy("environment", 0, 0).integers(2**31))
+    assert One.seeds[:10] == [wanted + i for i in range(10)]
 
 
 def test_a_linear_module_without_bias_is_the_linear_policy():
