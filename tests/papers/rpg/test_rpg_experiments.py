@@ -245,6 +245,15 @@ def test_equal(jobs):
         agrees(frame, learn(80, plain(n, "zero")), method="gpomdp", batch=n)
 
 
+def test_the_area_is_recorded_where_budgets_are_equal(jobs):
+    job = small(jobs["rpg/equal/all"], 40)
+    job = replace(
+        job, variants=(job.variants[0], replace(job.variants[1], params={**job.variants[1].params, "budget": 50}))
+    )
+    frame = perform(job).frame(job)
+    assert "auc" not in set(frame["metric"]) and (frame["metric"] == "final_return").sum() == 4
+
+
 def exact_return(theta):
     """J of the LQR, T = 20, sigma = 0.5, with matrices."""
     a, b = np.array([[0.9, 0.1], [0, 0.9]]), np.array([[0.1], [0.9]])

@@ -6,7 +6,7 @@ from descent.core.declare import ExperimentCard, MethodCard, Metric, Room
 from descent.papers.rpg.settings import SETTINGS
 
 METRICS = {
-    "auc": Metric("", "Mean return of all trajectories of the run, over its whole budget.", "higher"),
+    "auc": Metric("", "Mean return of all trajectories of the run; only where all methods have the same budget.", "higher"),
     "final_return": Metric("", "Mean return of the last tenth of the trajectories.", "higher"),
     "mean_return": Metric(
         "", "Mean return of the update's fresh trajectories; the step counts the trajectories collected.", "higher", final="none",
