@@ -14,13 +14,13 @@ from descent.core.job import Job, Variant
 from descent.core.streams import Streams
 from descent.papers.rpg import LQR, CartPole, LinearGaussian, ascend, gpomdp, page, rpg
 from descent.papers.rpg.control import METHODS, policy_of, problem_of
-from descent.papers.rpg.lockstep import Entry
+from descent.papers.rpg.lockstep import Entry, Noise
 from descent.papers.rpg.method import Draw
 from descent.papers.rpg.room import ROOM
 from descent.runner.run import perform
 
 F64 = {"dtype": torch.float64}
-PROBLEM = dict(environment="cartpole", horizon=40, discount=1.0, variance=0.3, policy="linear", hidden=32, block=4)
+PROBLEM = dict(environment="cartpole", horizon=40, discount=1.0, variance=0.3, policy="linear", hidden=32, block=16)
 TAKES = {name: {"budget": 130} | ({"batch": 5} if "batch" in ROOM.methods[name].settings else {}) for name in METHODS}
 for small in ("svrpg", "srvrpg", "page", "def"):
     TAKES[small] |= {"snapshot_batch": 30, "mini_batch": 4}
@@ -70,14 +70,48 @@ def test_a_seed_does_not_notice_the_others_of_its_batch(everyone, name):
     np.testing.assert_allclose(alone, everyone.loc[alone.index], rtol=1e-9, atol=1e-9)
 
 
-def test_methods_draw_random_numbers_of_their_own():
-    returns = table(variant("rpg"), variant("gpomdp")).xs("mean_return", level="metric")
+def test_methods_meet_the_same_random_numbers():
+    """The first policies are alike, so the first batch is; afterwards the j-th trajectory of a seed has its own numbers."""
+    returns = table(variant("rpg"), variant("gpomdp"), variant("mis")).xs("mean_return", level="metric")
     first = returns[returns.index.get_level_values("step") == 5]
-    assert first.nunique() == len(first)
+    assert first.groupby("seed").nunique().tolist() == [1, 1, 1] and first.nunique() == 3
+    second = returns[returns.index.get_level_values("step") == 10]
+    assert second.groupby("seed").nunique().max() > 1 or second.nunique() > 1
 
 
-def test_the_block_of_random_numbers_is_part_of_a_run_and_not_of_its_first_update():
-    one, two = (table(variant("rpg", block=b)).xs("mean_return", level="metric") for b in (2, 4))
+def test_a_trajectory_s_numbers_depend_on_its_seed_and_its_number_alone():
+    problem, policy = CartPole(horizon=3), LinearGaussian(4)
+    entries = [
+        Entry(m, METHODS[m](policy, **takes), (500, 501), 60, torch.zeros(2, 4, **F64))
+        for m, takes in {
+            "gpomdp": {"batch": 4},
+            "rpg": {"batch": 7},
+            "page": {"snapshot_batch": 9, "mini_batch": 2},
+        }.items()
+    ]
+    schedules = [e.method.schedule(e.budget, e.seeds, lambda s: np.random.default_rng(s)) for e in entries]
+    noise, seen = Noise(context(), problem, entries, schedules, 5), {}
+    noise._most = 2  # blocks are thrown away and drawn again
+    for k in range(max(len(s.sizes) for s in schedules)):
+        update, first = noise.draw(k, 1), 0
+        for schedule in schedules:
+            for _, n, members in schedule.parts(k):
+                for s in members.tolist():
+                    at = int(schedule.collected[k, s] - n)
+                    for j in range(n):
+                        numbers = (
+                            *update.normals[0, :, 0, first + j].tolist(),
+                            *update.start[0, :, first + j].tolist(),
+                        )
+                        seen.setdefault((s, at + j), set()).add(numbers)
+                    first += n
+    assert {key[1] for key in seen} >= set(range(60))
+    assert all(len(numbers) == 1 for numbers in seen.values())
+    assert len({next(iter(numbers)) for numbers in seen.values()}) == len(seen)
+
+
+def test_the_block_of_random_numbers_is_part_of_a_run():
+    one, two = (table(variant("rpg", block=b)).xs("mean_return", level="metric") for b in (10, 20))
     assert not one.equals(two)
 
 
@@ -161,10 +195,12 @@ def test_an_unknown_environment_is_refused_in_one_sentence():
         problem_of({**PROBLEM, "environment": "walker"}, torch.device("cpu"))
 
 
-def test_a_linear_policy_of_several_actions_is_refused_in_one_sentence():
+def test_a_policy_fits_its_problem():
     problem = SimpleNamespace(state_size=8, action_size=2)
-    with pytest.raises(SettingError, match="`policy` linear gives one action, but swimmer takes 2; use network"):
-        policy_of({**PROBLEM, "environment": "swimmer"}, problem, torch.device("cpu"))
+    linear = policy_of({**PROBLEM, "environment": "swimmer"}, problem, torch.device("cpu"))
+    network = policy_of({**PROBLEM, "environment": "swimmer", "policy": "network"}, problem, torch.device("cpu"))
+    assert (linear.size, linear.action_size, network.size) == (16, 2, 8 * 32 + 32 * 32 + 32 * 2)
+    assert linear.variance == network.variance == 0.3
 
 
 def test_the_area_and_the_final_return_are_weighted_by_trajectories(everyone):

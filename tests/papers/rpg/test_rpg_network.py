@@ -60,8 +60,10 @@ def test_a_linear_network_is_the_linear_policy():
     shares = [x - x[:, -1:] for x in (p.log_likelihoods(q, past_theta) for p, q in ((linear, one), (network, two)))]
     assert_close(*shares)
     rows = trajectories(9, 3, 1, 2 * 5)
-    assert_close(*(p.step_log_ratios(theta, random(2, 3, seed=4), rows) for p in (linear, network)))
-    assert_close(*(p.mean_score(theta, rows, random(9, 2, 5) * rows.alive.view(9, 2, 5)) for p in (linear, network)))
+    other, weights = random(2, 3, seed=4), random(9, 2, 5) * rows.alive.view(9, 2, 5)
+    assert_close(*(p.step_log_ratios(p.means(theta, rows), p.means(other, rows), rows) for p in (linear, network)))
+    terms = lambda p: [(theta, p.means(theta, rows), weights), (other, p.means(other, rows), -0.5 * weights)]  # noqa: E731
+    assert_close(*(p.mean_score(rows, terms(p)) for p in (linear, network)))
     states, normal = random(3, 6), random(1, 6, seed=5)
     assert_close(linear.controller(random(6, 3))(states, normal), network.controller(random(6, 3))(states, normal))
 
@@ -94,6 +96,7 @@ def test_gradients_equal_finite_differences():
 
 def test_xavier_start_is_each_seeds_own():
     policy = NetworkGaussian(8, 2)
+    assert policy.variance == LinearGaussian(8).variance == 0.3
     assert policy.size == 8 * 32 + 32 * 32 + 32 * 2
     start = policy.start(Streams("rpg"), (500, 501))
     assert torch.equal(policy.start(Streams("rpg"), (501,)), start[1:])

@@ -119,12 +119,22 @@ def benchmark_module():
 def test_the_benchmark_s_loops_are_the_same_method(benchmark_module, kind):
     updates = 25
     batch, repeated = benchmark_module.batched(3, updates)
-    loop = benchmark_module.loop(getattr(benchmark_module, kind)(), updates, repeated())
+    loop = benchmark_module.loop(getattr(benchmark_module, kind)(), updates, repeated()[0])
     for ours, theirs in zip(batch, loop, strict=True):
         np.testing.assert_allclose(theirs, ours[0], atol=1e-10)
     assert np.abs(theirs).max() > 0.05
 
 
-def test_the_benchmark_times_every_rival(benchmark_module):
+def test_the_benchmark_s_vectorised_baseline_is_the_same_method(benchmark_module):
+    updates = 25
+    batch, repeated = benchmark_module.batched(3, updates)
+    for ours, theirs in zip(batch, benchmark_module.plain(3, updates, repeated()[1]), strict=True):
+        np.testing.assert_allclose(theirs, ours, atol=1e-10)
+    assert np.abs(theirs).max() > 0.05
+
+
+def test_the_benchmark_times_everyone(benchmark_module):
     found = benchmark_module.compare(2, 3)
-    assert set(found) == {"numpy", "tight", "batch"} and all(seconds > 0 for seconds in found.values())
+    assert set(found) == {"official", "tight", "plain", "batch", "floor"} and all(s > 0 for s in found.values())
+    table = benchmark_module.run_times(2, 2)
+    assert len(table) == 6 and all(took > 0 for took in table.values())

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from descent.core.context import Context
-from descent.core.errors import SettingError
 from descent.core.job import Job, Variant
 from descent.core.method import Acting
 from descent.core.records import Records
@@ -63,8 +62,9 @@ def together(variants: list[Variant], context: Context, records: Records, name: 
     ]
     watch = _regret(problem, params["variance"]) if isinstance(problem, LQR) else None
     curves = ascend(context, problem, policy, entries, block=params["block"], name=name, watch=watch)
+    comparable = len({v.params["budget"] for v in variants}) == 1
     for variant in variants:
-        record(records, variant, curves[variant.key])
+        record(records, variant, curves[variant.key], area=comparable)
 
 
 def problem_of(params: dict[str, Any], device: torch.device) -> Problem:
@@ -77,14 +77,10 @@ def problem_of(params: dict[str, Any], device: torch.device) -> Problem:
 
 
 def policy_of(params: dict[str, Any], problem: Problem, device: torch.device) -> Policy:
-    """A linear policy, or a network. Raises SettingError for a linear one that would need several actions."""
-    if params["policy"] == "linear":
-        if problem.action_size > 1:
-            raise SettingError(
-                f"rpg: `policy` linear gives one action, but {params['environment']} takes {problem.action_size}; use network"
-            )
-        return LinearGaussian(problem.state_size, variance=params["variance"], device=device)
+    """A linear policy, or a network."""
     size = problem.state_size, problem.action_size
+    if params["policy"] == "linear":
+        return LinearGaussian(*size, variance=params["variance"], device=device)
     return NetworkGaussian(*size, hidden=params["hidden"], variance=params["variance"])
 
 
@@ -100,10 +96,11 @@ def start_of(policy: Policy, context: Context, seeds: tuple[int, ...]) -> Tensor
     return torch.zeros((len(seeds), policy.size), dtype=torch.float64)
 
 
-def record(records: Records, variant: Variant, curves: Curves) -> None:
+def record(records: Records, variant: Variant, curves: Curves, *, area: bool) -> None:
     """`mean_return`, `fresh` (and `regret`) at every update; seeds whose schedules differ have steps of their own.
 
-    Once a seed, for the tables: `auc`, the mean return of all its trajectories, and `final_return`, of its last tenth.
+    Once a seed, for the tables: `final_return`, the mean return of the last tenth of its trajectories, and `auc`, of all of them,
+    where `area` says that all variants have the same budget (over different ones it could not be compared).
     """
     schedule = curves.schedule
     values = {**curves.values, "fresh": schedule.sizes}
@@ -115,7 +112,7 @@ def record(records: Records, variant: Variant, curves: Curves) -> None:
         for metric, table in values.items():
             records.add(variant, metric, table[:used, rows], step=collected, seeds=variant.seeds[rows])
         late = collected > 0.9 * collected[-1]
-        for metric, kept in (("auc", slice(None)), ("final_return", late)):
+        for metric, kept in (*([("auc", slice(None))] if area else []), ("final_return", late)):
             weights = schedule.sizes[:used, rows][kept]
             mean = (values["mean_return"][:used, rows][kept] * weights).sum(0) / weights.sum(0)
             records.add(variant, metric, mean, step=int(collected[-1]), seeds=variant.seeds[rows])

@@ -13,6 +13,14 @@ from descent.report import theme
 SPAN = 100  # collected trajectories that a moving average covers
 REACHED = 150
 POINTS = 100
+DASHES = (
+    "-",
+    (0, (5, 1.6)),
+    (0, (1.2, 1.2)),
+    (0, (5, 1.6, 1.2, 1.6)),
+    (0, (8, 1.6)),
+    (0, (5, 1.6, 1.2, 1.6, 1.2, 1.6)),
+)
 RIVALS = ("gpomdp", "svrpg", "srvrpg", "storm", "page", "def")
 
 
@@ -63,6 +71,15 @@ def windows(frames, experiment: str) -> list[int]:
     return sorted(int(w) for w in rows.loc[rows["method"] == "rpg", "window"].unique())
 
 
+def sweep(sizes: list[int]) -> list[dict]:
+    """A look a window: a shade of RPG's colour, darker for larger windows, and a dash, so that neighbours differ in both."""
+    shades = theme.shades("rpg", len(sizes))
+    return [
+        {"color": shade, "linestyle": DASHES[i % len(DASHES)], "label": f"window {size}"}
+        for i, (size, shade) in enumerate(zip(sizes, shades, strict=True))
+    ]
+
+
 def return_axes(ax: Axes, title: str, x: str = "trajectories collected") -> None:
     ax.set(title=title, xlabel=x, ylabel="return")
     ax.set_xlim(left=0)
@@ -70,17 +87,18 @@ def return_axes(ax: Axes, title: str, x: str = "trajectories collected") -> None
 
 def window_sensitivity(frames) -> Figure:
     """Return against collected trajectories on Cart Pole, N = 5: GPOMDP (a window of 1) and RPG with growing windows (darker
-    is larger). Mean and 95 % t interval over seeds of a moving average over 100 trajectories; dotted, the optimum 200.
+    is larger; neighbours differ in dash). Mean and 95 % t interval over seeds of a moving average over 100 trajectories; dotted, the
+    optimum 200.
 
-    Alt: Curves rise from 40 to 200, the sooner the larger the window, up to a window of 16 to 32, where the gain ends.
+    Alt: A line for each window, return from about 40 at the start towards 200, against the trajectories collected.
     """
     figure, axes = theme.grid(1, 1, width=6, height=3.4)
     ax = axes[0, 0]
     draw_return(ax, frames, "window", "gpomdp", look={"label": "window 1 (GPOMDP)"})
     sizes = windows(frames, "window")
-    for size, shade in zip(sizes, theme.shades("rpg", len(sizes)), strict=True):
-        draw_return(ax, frames, "window", "rpg", look={"color": shade, "label": f"window {size}"}, window=size)
-    ax.axhline(200, color="#808080", linestyle=":", linewidth=1)
+    for size, look in zip(sizes, sweep(sizes), strict=True):
+        draw_return(ax, frames, "window", "rpg", look=look, window=size)
+    ax.axhline(200, color="#808080", linestyle=":", linewidth=1, label="optimum")
     return_axes(ax, "Cart Pole, window sensitivity")
     theme.legend(figure, axes)
     return figure
@@ -92,11 +110,11 @@ def comparison(frames) -> Figure:
     and RPG, whose official code has no baseline, does not. Mean and 95 % t interval over seeds, moving average over 100
     trajectories.
 
-    Alt: Left, RPG lies above all others; right, they come closer.
+    Alt: Two panels of return against trajectories collected, a line a method; RPG's line is the same in both.
     """
     figure, axes = theme.grid(1, 2, height=3.4, sharey=True)
     for ax, baseline, title in zip(
-        axes[0], ("zero", "avg"), ("No baselines", "Rivals with `avg` baseline"), strict=True
+        axes[0], ("zero", "avg"), ("No baselines", "Others with a baseline (`avg`)"), strict=True
     ):
         for method in RIVALS:
             draw_return(ax, frames, "base", method, baseline=baseline)
@@ -109,10 +127,10 @@ def comparison(frames) -> Figure:
 
 def window_for_batch(frames) -> Figure:
     """RPG with a window of 4 and N fresh trajectories against GPOMDP with 4 N. Left, by trajectories used (updates x N x window):
-    the curves of each pair nearly coincide. Right, by trajectories collected: RPG needs about a quarter. Mean and 95 % t
+    where a window stands in for a batch, the curves of a pair coincide. Right, by trajectories collected. Mean and 95 % t
     interval over seeds, moving average over 100 trajectories.
 
-    Alt: The pairs lie on each other on the left and far apart on the right.
+    Alt: Two panels of the same curves, two of RPG and two of GPOMDP, against trajectories used and against trajectories collected.
     """
     figure, axes = theme.grid(1, 2, height=3.4, sharey=True)
     rows = frames.records("equal")
@@ -143,11 +161,12 @@ def reached(curves: dict[int, tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
 
 
 def speed_up(frames) -> Figure:
-    """Trajectories that Cart Pole takes to a return of 150 against the window, N = 5, a point a seed and the median; both axes
-    logarithmic. The dashed line is the fit of the medians over windows 1 to 16, dotted a slope of -1, which the rate of the
-    theory would give: it speaks of small eps and tuned steps, not of Adam's fixed step.
+    """Trajectories that Cart Pole takes to a return of 150 against the window, N = 5, a point a seed and the median as a bar (a seed that
+    never gets there has no point and counts as beyond all); both axes logarithmic. Dashed, the line fitted to the logarithms of the
+    medians over windows 1 to 16; dotted, a slope of -1, which the rate of the theory would give: it speaks of small eps and tuned
+    steps, not of Adam's fixed step.
 
-    Alt: The points fall far more slowly than the dotted line and level off from a window of 16 on.
+    Alt: Points of each seed for windows 1 to 64, with medians, a fitted line and a line of slope -1.
     """
     figure, axes = theme.grid(1, 1, width=5, height=3.4)
     ax = axes[0, 0]
@@ -175,12 +194,19 @@ def speed_up(frames) -> Figure:
         x, y = np.log(list(medians)), np.log(list(medians.values()))
         slope, start = np.polyfit(x, y, 1)
         line = np.array([1.0, 16.0])
-        ax.plot(line, np.exp(start) * line**slope, "--", color="#222222", linewidth=1, label=f"fit, window^{slope:.2f}")
-        ax.plot(line, np.exp(y[0]) / line, ":", color="#808080", linewidth=1, label="window^-1")
+        ax.plot(
+            line,
+            np.exp(start) * line**slope,
+            "--",
+            color="#222222",
+            linewidth=1,
+            label=rf"fit, $\omega^{{{slope:.2f}}}$",
+        )
+        ax.plot(line, np.exp(y[0]) / line, ":", color="#808080", linewidth=1, label=r"$\omega^{-1}$")
     ax.set(
         xscale="log",
         yscale="log",
-        xlabel="window",
+        xlabel=r"window $\omega$",
         ylabel="trajectories to a return of 150",
         title="Cart Pole, speed-up",
     )
@@ -193,10 +219,10 @@ def speed_up(frames) -> Figure:
 
 def estimators(frames) -> Figure:
     """The same loop with three weights, N = 5, at two windows: power-mean corrected (RPG), plain (MIS) and balance heuristic (BH).
-    Mean and 95 % t interval over seeds, moving average over 100 trajectories. The paper offers BH as an ablation; its lead at
-    the large window is reported without a verdict.
+    Mean and 95 % t interval over seeds, moving average over 100 trajectories. The paper offers BH as an ablation; how it
+    compares is reported without a verdict.
 
-    Alt: At the small window the three nearly agree; at the large one MIS falls behind and stays noisy, BH leads.
+    Alt: A panel for each window, return against trajectories collected, a line for each of the three weights.
     """
     rows = frames.records("window")
     sizes = sorted(int(w) for w in rows.loc[rows["method"] == "bh", "window"].unique())
@@ -211,41 +237,43 @@ def estimators(frames) -> Figure:
 
 def gradient_error(frames) -> Figure:
     """Error of the estimated gradient on the LQR, whose gradient is known exactly, for windows of policies that drift by known
-    steps (columns). Above, the mean squared error over all replications, both axes logarithmic; dotted, 1 / window. Below, the
-    largest weight seen: RPG's are bounded, plain ones (MIS) are not.
+    steps (columns). Above, the mean squared error over a seed's replications, both axes logarithmic; dotted, 1 / window from
+    RPG's error at a window of 1. Below, the largest weight among a seed's replications: RPG's are bounded by construction, plain
+    ones (MIS) are not. Geometric mean and 95 % t interval over seeds; where errors are heavy-tailed the interval says little
+    about their mean.
 
-    Alt: At the small drift all errors fall like 1 / window; at the largest MIS's error and weights explode with the window.
+    Alt: Two rows of panels, a column for each drift: mean squared error and largest weight against the window, for RPG, MIS and BH.
     """
     rows = frames.records("lqr_error")
     drifts = sorted(rows["drift"].unique())
+    sizes = np.array(sorted(rows["window"].unique()), float)
     figure, axes = theme.grid(2, len(drifts), sharex=True, sharey="row")
     for column, drift in enumerate(drifts):
         top, bottom = axes[:, column]
         for method in ("mis", "bh", "rpg"):
-            for ax, metric, reduce in ((top, "squared_error", "mean"), (bottom, "largest_weight", "max")):
-                values = frames.select("lqr_error", metric, method, drift=drift).groupby("window")["value"].agg(reduce)
-                ax.plot(values.index, values, marker=theme.marker(method), **theme.line(method))
-        start = frames.select("lqr_error", "squared_error", "rpg", drift=drift, window=1)["value"].mean()
-        sizes = np.array(sorted(rows["window"].unique()), float)
-        top.plot(sizes, start / sizes, ":", color="#808080", linewidth=1, label="1 / window")
+            for ax, metric in ((top, "mean_squared_error"), (bottom, "largest_weight")):
+                part = frames.select("lqr_error", metric, method, drift=drift)
+                theme.band(ax, part, x="window", method=method, log=True, marker=theme.marker(method))
+        start = frames.select("lqr_error", "mean_squared_error", "rpg", drift=drift, window=1)["value"]
+        top.plot(sizes, np.exp(np.log(start).mean()) / sizes, ":", color="#808080", linewidth=1, label=r"$1 / \omega$")
         top.set(title=f"drift {drift:g}", xscale="log", yscale="log")
-        bottom.set(yscale="log", xlabel="window")
+        bottom.set(yscale="log", xlabel=r"window $\omega$")
         bottom.set_xticks(sizes, [f"{size:g}" for size in sizes])
         for ax in (top, bottom):
             ax.xaxis.set_minor_locator(NullLocator())
         top.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
         top.yaxis.set_major_formatter("{x:g}")
     axes[0, 0].set_ylabel("mean squared error")
-    axes[1, 0].set_ylabel("largest weight")
+    axes[1, 0].set_ylabel("largest weight W")
     theme.legend(figure, axes)
     return figure
 
 
 def regret(frames) -> Figure:
-    """Exact regret J* - J while learning on the LQR, N = 5: GPOMDP (a window of 1) and RPG with growing windows (darker is larger).
-    Geometric mean and 95 % interval over seeds.
+    """Exact regret J* - J while learning on the LQR, N = 5: GPOMDP (a window of 1) and RPG with growing windows (darker is larger;
+    neighbours differ in dash). Geometric mean and 95 % t interval over seeds.
 
-    Alt: Regret falls in all runs; it falls the faster the larger the window, GPOMDP's the slowest.
+    Alt: Regret on a logarithmic axis against trajectories collected, a line for each window.
     """
     rows = frames.records("lqr_train")
     rules = list(dict.fromkeys(rows["ascent"]))
@@ -254,11 +282,11 @@ def regret(frames) -> Figure:
         theme.band(ax, thinned(frames.select("lqr_train", "regret", "gpomdp", ascent=rule)), method="gpomdp", log=True,
                    label="window 1 (GPOMDP)")  # fmt: skip
         sizes = windows(frames, "lqr_train")
-        for size, shade in zip(sizes, theme.shades("rpg", len(sizes)), strict=True):
+        for size, look in zip(sizes, sweep(sizes), strict=True):
             part = thinned(frames.select("lqr_train", "regret", "rpg", ascent=rule, window=size))
-            theme.band(ax, part, method="rpg", log=True, color=shade, label=f"window {size}")
+            theme.band(ax, part, method="rpg", log=True, **look)
         ax.set(yscale="log", xlabel="trajectories collected", title=f"LQR, {rule} steps")
-    axes[0, 0].set_ylabel("J* - J")
+    axes[0, 0].set_ylabel(r"regret $J^* - J$")
     theme.legend(figure, axes)
     return figure
 
@@ -288,19 +316,33 @@ def swimmer(frames) -> Figure:
 
 
 def pendulum(frames) -> Figure:
-    """InvertedPendulum (MuJoCo) with windows from 1 (GPOMDP) up. Mean and 95 % t interval over seeds, moving average over 100
-    trajectories.
+    """InvertedPendulum (MuJoCo). Left, windows from 1 (GPOMDP) up with N = 5. Right, RPG with a window of 4 and N fresh trajectories
+    against GPOMDP with 4 N. Mean and 95 % t interval over seeds (over fewer than five the range), moving average over 100 trajectories.
 
-    Alt: Return against collected trajectories, darker lines for larger windows.
+    Alt: Two panels of return against trajectories collected; a panel that was not run says why.
     """
-    figure, axes = theme.grid(1, 1, width=6, height=3.4)
-    sizes = windows(frames, "pendulum")
-    draw_return(axes[0, 0], frames, "pendulum", "gpomdp", look={"label": "window 1 (GPOMDP)"})
-    for size, shade in zip(sizes, theme.shades("rpg", len(sizes)), strict=True):
-        draw_return(
-            axes[0, 0], frames, "pendulum", "rpg", look={"color": shade, "label": f"window {size}"}, window=size
-        )
-    return_axes(axes[0, 0], "InvertedPendulum")
+    if not frames.has("pendulum_equal"):
+        frames.records("pendulum")  # neither was run: the reason takes the figure's place
+    figure, axes = theme.grid(1, 2, height=3.4)
+    left, right = axes[0]
+    if frames.has("pendulum"):
+        sizes = windows(frames, "pendulum")
+        draw_return(left, frames, "pendulum", "gpomdp", look={"label": "window 1 (GPOMDP)"})
+        for size, look in zip(sizes, sweep(sizes), strict=True):
+            draw_return(left, frames, "pendulum", "rpg", look=look, window=size)
+        return_axes(left, "InvertedPendulum, windows")
+    else:
+        theme.absent(left, frames.why("pendulum"))
+    if frames.has("pendulum_equal"):
+        rows = frames.records("pendulum_equal")
+        for method, what in (("gpomdp", ""), ("rpg", ", window 4")):
+            batches = sorted(int(b) for b in rows.loc[rows["method"] == method, "batch"].unique())
+            for batch, shade in zip(batches, theme.shades(method, len(batches)), strict=True):
+                look = {"color": shade, "label": f"{theme.label(method)}, N = {batch}{what}"}
+                draw_return(right, frames, "pendulum_equal", method, look=look, batch=batch)
+        return_axes(right, "InvertedPendulum, a window for a batch")
+    else:
+        theme.absent(right, frames.why("pendulum_equal"))
     theme.legend(figure, axes)
     return figure
 

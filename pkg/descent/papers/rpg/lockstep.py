@@ -1,12 +1,14 @@
 """Methods in lock step: one rollout an update for the trajectories of every method and seed.
 
 A rollout of a few thousand rows costs hardly more than one of a few, because time steps are many and small. So all rows
-of all methods act at once, and each method then learns from its own. A row's random numbers are keyed by its method,
-seed and block of updates, so they do not depend on what else is in the batch; a method whose budget is spent drops out.
+of all methods act at once, and each method then learns from its own. A row's random numbers are keyed by its seed and by
+the number of its trajectory in that seed's run: all methods meet the same ones, which pairs them and draws them once, and
+they do not depend on what else is in the batch. A method whose budget is spent drops out.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -22,7 +24,7 @@ from descent.papers.rpg.problem import Problem
 
 
 class Entry(NamedTuple):
-    """One method with its seeds. name: keys its random numbers; start (S, d): theta_0 on the host."""
+    """One method with its seeds. start (S, d): theta_0 on the host."""
 
     name: str
     method: Acting
@@ -54,13 +56,13 @@ def ascend(
     policy: Policy,
     entries: Sequence[Entry],
     *,
-    block: int = 10,
+    block: int = 50,
     name: str = "ascend",
     watch: Any = None,
 ) -> dict[str, Curves]:
     """Run every entry until its budget of trajectories is spent; entry name -> Curves.
 
-    block: updates whose random numbers a seed draws at once. watch(theta (rows, d)) -> {metric: (rows,)}, taken after
+    block: trajectories whose random numbers a seed draws at once. watch(theta (rows, d)) -> {metric: (rows,)}, taken after
     every update beside `mean_return`, the mean return of the fresh trajectories (NaN where theta is not finite).
     """
     schedules = [e.method.schedule(e.budget, e.seeds, lambda s: context.streams.numpy("schedule", s)) for e in entries]
@@ -109,65 +111,65 @@ def one_update(
 class Noise:
     """The random numbers of an update, on the host, in the order of its rows: entry, draw, seed, trajectory.
 
-    A seed draws those of a whole block of updates at once, from a stream of its own, and they go straight to their rows.
+    The j-th trajectory of a seed has the same numbers under every method. They are drawn in blocks of trajectories, each a
+    stream of its own; blocks that methods still need are kept, up to `KEPT` bytes, and drawn again where they are not.
     """
+
+    KEPT = 2**26
 
     def __init__(
         self, context: Context, problem: Problem, entries: Sequence[Entry], schedules: Sequence[Schedule], block: int
     ):
         self.streams, self.problem, self.block = context.streams, problem, block
         self.entries = list(zip(entries, schedules, strict=True))
-        self._at, self._updates = -1, []
+        self.before = [schedule.collected - schedule.sizes for schedule in schedules]
+        self._blocks: OrderedDict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = OrderedDict()
+        self._most = max(8, self.KEPT // (8 * block * problem.horizon * problem.action_size))
 
     def draw(self, k: int, count: int) -> Update:
         """For `iterate` with blocks of one update."""
-        if k // self.block != self._at:
-            self._at = k // self.block
-            self._updates = self._drawn(range(self._at * self.block, (self._at + 1) * self.block))
-        return self._updates[k % self.block]
-
-    def _drawn(self, updates: range) -> list[Update]:
         p = self.problem
-        plans = [[schedule.parts(k) for _, schedule in self.entries] for k in updates]
-        rows = [sum(n * len(seeds) for own in plan for _, n, seeds in own) for plan in plans]
-        normals = [np.empty((p.horizon, p.action_size, r)) for r in rows]
-        starts = [np.empty((p.state_size, r)) for r in rows]
-        places = self._places(plans)
-        for e, (entry, schedule) in enumerate(self.entries):
-            sizes = schedule.sizes[updates.start : updates.stop].sum(0).tolist()
-            for s, (seed, n) in enumerate(zip(entry.seeds, sizes, strict=True)):
-                generator = self.streams.numpy("rollout", seed, entry.name, self._at)
-                normal = generator.standard_normal((p.horizon, p.action_size, n))
-                uniform = generator.random((p.state_size, n))
-                used = 0
-                for u, first, many in places[e, s]:
-                    normals[u][..., first : first + many] = normal[..., used : used + many]
-                    starts[u][:, first : first + many] = uniform[:, used : used + many]
-                    used += many
-        return [
-            Update(
-                k + 1,
-                torch.from_numpy(normals[u])[None],
-                torch.from_numpy(starts[u])[None],
-                tuple(
-                    tuple(_as_draw(entry, *part) for part in own)
-                    for (entry, _), own in zip(self.entries, plans[u], strict=True)
-                ),
-            )
-            for u, k in enumerate(updates)
-        ]
+        plans = [schedule.parts(k) for _, schedule in self.entries]
+        rows = sum(n * len(seeds) for plan in plans for _, n, seeds in plan)
+        normals, start = np.empty((p.horizon, p.action_size, rows)), np.empty((p.state_size, rows))
+        first, made = 0, {}
+        for (entry, _), before, plan in zip(self.entries, self.before, plans, strict=True):
+            for _, n, seeds in plan:
+                end = first + n * len(seeds)
+                wanted = tuple((entry.seeds[s], int(before[k, s])) for s in seeds)
+                if (n, wanted) in made:  # another method has just had the very same trajectories
+                    at = made[n, wanted]
+                    normals[..., first:end] = normals[..., at : at + end - first]
+                    start[:, first:end] = start[:, at : at + end - first]
+                else:
+                    for i, (seed, at) in enumerate(wanted):
+                        self._copy(seed, at, n, normals, start, first + i * n)
+                made[n, wanted], first = first, end
+        draws = tuple(
+            tuple(_as_draw(entry, *part) for part in plan) for (entry, _), plan in zip(self.entries, plans, strict=True)
+        )
+        return Update(k + 1, torch.from_numpy(normals)[None], torch.from_numpy(start)[None], draws)
 
-    def _places(self, plans: list[list[list[tuple]]]) -> dict[tuple[int, int], list[tuple[int, int, int]]]:
-        """(entry, seed) -> (update of the block, its first row there, how many rows), in the order of the updates."""
-        places = {(e, s): [] for e, (entry, _) in enumerate(self.entries) for s in range(len(entry.seeds))}
-        for u, plan in enumerate(plans):
-            first = 0
-            for e, own in enumerate(plan):
-                for _, n, seeds in own:
-                    for s in seeds.tolist():
-                        places[e, s].append((u, first, n))
-                        first += n
-        return places
+    def _copy(self, seed: int, at: int, n: int, normals: np.ndarray, start: np.ndarray, first: int) -> None:
+        """Trajectories at .. at + n - 1 of the seed to the rows from `first` on."""
+        while n > 0:
+            block, within = divmod(at, self.block)
+            many = min(n, self.block - within)
+            normal, uniform = self._block(seed, block)
+            normals[..., first : first + many] = normal[..., within : within + many]
+            start[:, first : first + many] = uniform[:, within : within + many]
+            at, n, first = at + many, n - many, first + many
+
+    def _block(self, seed: int, block: int) -> tuple[np.ndarray, np.ndarray]:
+        key = seed, block
+        if key not in self._blocks:
+            p, generator = self.problem, self.streams.numpy("rollout", seed, block)
+            normal = generator.standard_normal((p.horizon, p.action_size, self.block))
+            self._blocks[key] = normal, generator.random((p.state_size, self.block))
+            if len(self._blocks) > self._most:
+                self._blocks.popitem(last=False)
+        self._blocks.move_to_end(key)
+        return self._blocks[key]
 
 
 def _as_draw(entry: Entry, snapshot: bool, count: int, seeds: np.ndarray) -> Draw:

@@ -6,7 +6,7 @@ loop has to ask the device how many trajectories come next.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -39,11 +39,14 @@ class Policy(Protocol):
     def gradient(self, past: Any, theta: Tensor, weights: Tensor) -> Tensor:
         """(S, d): (1 / N) sum of W g_theta."""
 
-    def step_log_ratios(self, theta: Tensor, reference: Tensor, tr: Trajectories) -> Tensor:
-        """(T, G, N): log pi_theta - log pi_reference, 0 after the end."""
+    def means(self, theta: Tensor, tr: Trajectories) -> Any:
+        """The mean actions of every step, in the policy's own form; theta (G, d)."""
 
-    def mean_score(self, theta: Tensor, tr: Trajectories, weights: Tensor) -> Tensor:
-        """(G, d): mean over N of sum_t weight_t score_theta."""
+    def step_log_ratios(self, means: Any, reference: Any, tr: Trajectories) -> Tensor:
+        """(T, G, N): log pi - log pi_reference, 0 after the end; both given by their `means`."""
+
+    def mean_score(self, tr: Trajectories, terms: Sequence[tuple[Tensor, Any, Tensor]]) -> Tensor:
+        """(G, d): mean over N of sum_t weight_t score_theta, summed over the terms (theta, its `means`, weights (T, G, N))."""
 
 
 class Draw(NamedTuple):

@@ -1,4 +1,4 @@
-"""The network Gaussian policy of the MuJoCo tasks: two tanh layers, linear output, no biases, a fixed variance.
+"""Gaussian policies around a network, with a fixed variance; that of the MuJoCo tasks has two tanh layers and no biases.
 
 No gradient of a single trajectory is formed: the window's gradient is that of the scalar
 (1 / N) sum W sum_t w_t log pi_theta(a_t | s_t) with W and the rewards to go w held fixed, one backward pass.
@@ -30,34 +30,24 @@ class Past(NamedTuple):
     alive: Tensor  # (..., T)
 
 
-class NetworkGaussian:
-    """mean = W3 tanh(W2 tanh(W1 s)). Raises SettingError."""
+class MeanGaussian:
+    """A Gaussian policy of fixed variance around any differentiable mean: `mean` is all that a subclass adds. Raises SettingError."""
 
-    def __init__(self, state_size: int, action_size: int, *, hidden: int = 32, variance: float = 0.3):
-        check("network", SETTINGS, variance=variance, hidden=hidden)
+    def __init__(self, action_size: int, *, variance: float = 0.3):
+        check("network", SETTINGS, variance=variance)
         self.action_size, self.variance, self.std = action_size, variance, variance**0.5
-        self.shapes = ((hidden, state_size), (hidden, hidden), (action_size, hidden))
-        self.size = sum(rows * columns for rows, columns in self.shapes)
-
-    def start(self, streams: Streams, seeds: Sequence[int]) -> Tensor:
-        """(S, d) Xavier-uniform weights on the host, row s from seed s's own stream."""
-        bound = [math.sqrt(6 / (rows + columns)) for rows, columns in self.shapes for _ in range(rows * columns)]
-        uniform = [torch.from_numpy(streams.numpy("init", seed).uniform(-1, 1, self.size)) for seed in seeds]
-        return torch.stack(uniform) * torch.tensor(bound, dtype=torch.float64)
 
     def mean(self, theta: Tensor, states: Tensor) -> Tensor:
         """(B, M, A) mean actions. theta (B, d), states (B, M, d_s)."""
-        x, first = states, 0
-        for layer, (rows, columns) in enumerate(self.shapes):
-            weights = theta[:, first : first + rows * columns].unflatten(1, (rows, columns))
-            x = x @ weights.transpose(1, 2)
-            x = x if layer == len(self.shapes) - 1 else x.tanh()
-            first += rows * columns
-        return x
+        raise NotImplementedError
 
     def controller(self, theta: Tensor) -> Controller:
         """The action (A, R) of each row's own policy, theta (R, d)."""
-        return lambda states, normal: self.mean(theta, states.T[:, None])[:, 0].T + self.std * normal
+
+        def act(states: Tensor, normal: Tensor, out: Tensor | None = None) -> Tensor:
+            return torch.add(self.mean(theta, states.T[:, None])[:, 0].T, normal, alpha=self.std, out=out)
+
+        return act
 
     # -- the window ---------------------------------------------------------------------------------------------------
 
@@ -97,15 +87,23 @@ class NetworkGaussian:
 
     # -- step by step -------------------------------------------------------------------------------------------------
 
-    def step_log_ratios(self, theta: Tensor, reference: Tensor, tr: Trajectories) -> Tensor:
-        """(T, G, N): log pi_theta - log pi_reference of every executed step, 0 after the end."""
-        past = self._one_batch(theta, tr, tr.alive)
-        shift = self._means(theta, past.states) - (base := self._means(reference, past.states))
-        ratio = (shift * (2 * (past.actions - base) - shift)).sum(-1) * past.alive / (2 * self.variance)
+    def means(self, theta: Tensor, tr: Trajectories) -> Tensor:
+        """(G, N, T, A) mean actions of every step. theta (G, d); tr: rows G x N."""
+        return self._means(theta, self._one_batch(theta, tr, tr.alive).states)
+
+    def step_log_ratios(self, means: Tensor, reference: Tensor, tr: Trajectories) -> Tensor:
+        """(T, G, N): log pi - log pi_reference of every executed step, 0 after the end; both given by their `means`."""
+        past = self._one_batch(means, tr, tr.alive)
+        shift = means - reference
+        ratio = (shift * (2 * (past.actions - reference) - shift)).sum(-1) * past.alive / (2 * self.variance)
         return ratio.permute(2, 0, 1)
 
-    def mean_score(self, theta: Tensor, tr: Trajectories, weights: Tensor) -> Tensor:
-        """(G, d): mean over the N trajectories of sum_t weight_t score_theta(s_t, a_t). weights (T, G, N)."""
+    def mean_score(self, tr: Trajectories, terms: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+        """(G, d): mean over the N trajectories of sum_t weight_t score_theta(s_t, a_t), summed over the terms
+        (theta (G, d), its `means`, weights (T, G, N)); the means are not needed here."""
+        return sum(self._mean_score(theta, tr, weights) for theta, _, weights in terms)
+
+    def _mean_score(self, theta: Tensor, tr: Trajectories, weights: Tensor) -> Tensor:
         past = self._one_batch(theta, tr, weights.flatten(1))
         fixed = past.to_go / weights.shape[-1]
         return gradient(lambda x: (fixed * self._log_likelihood(x, past)).sum(), theta)
@@ -113,3 +111,29 @@ class NetworkGaussian:
     def _one_batch(self, theta: Tensor, tr: Trajectories, weights: Tensor) -> Past:
         """Rows G x N as (G, N)."""
         return Past(*(part.unflatten(0, (len(theta), -1)) for part in self.summarise(tr, weights)))
+
+
+class NetworkGaussian(MeanGaussian):
+    """mean = W3 tanh(W2 tanh(W1 s)). Raises SettingError."""
+
+    def __init__(self, state_size: int, action_size: int, *, hidden: int = 32, variance: float = 0.3):
+        check("network", SETTINGS, hidden=hidden)
+        super().__init__(action_size, variance=variance)
+        self.shapes = ((hidden, state_size), (hidden, hidden), (action_size, hidden))
+        self.size = sum(rows * columns for rows, columns in self.shapes)
+
+    def start(self, streams: Streams, seeds: Sequence[int]) -> Tensor:
+        """(S, d) Xavier-uniform weights on the host, row s from seed s's own stream."""
+        bound = [math.sqrt(6 / (rows + columns)) for rows, columns in self.shapes for _ in range(rows * columns)]
+        uniform = [torch.from_numpy(streams.numpy("init", seed).uniform(-1, 1, self.size)) for seed in seeds]
+        return torch.stack(uniform) * torch.tensor(bound, dtype=torch.float64)
+
+    def mean(self, theta: Tensor, states: Tensor) -> Tensor:
+        """(B, M, A) mean actions. theta (B, d), states (B, M, d_s)."""
+        x, first = states, 0
+        for layer, (rows, columns) in enumerate(self.shapes):
+            weights = theta[:, first : first + rows * columns].unflatten(1, (rows, columns))
+            x = x @ weights.transpose(1, 2)
+            x = x if layer == len(self.shapes) - 1 else x.tanh()
+            first += rows * columns
+        return x

@@ -1,30 +1,29 @@
-"""MuJoCo tasks through Gymnasium, the optional extra `mujoco`: the paper's scale only.
+"""MuJoCo tasks through Gymnasium, the optional extra `mujoco`: the extended tier and the paper's scale.
 
-The physics run on the host, one environment a row, so every time step waits for the policy's device; nothing else in
-this room does.
+The physics run on the host, one environment a row, so every time step waits for the policy's device; nothing else of the
+study does.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from descent.core.errors import SettingError
 from descent.core.settings import check
+from descent.papers.rpg.environments import SEEDS, Singles, rollout, spaces
 from descent.papers.rpg.problem import Controller, Trajectories
 from descent.papers.rpg.settings import SETTINGS
 
 TASKS = {"pendulum": "InvertedPendulum", "swimmer": "Swimmer", "cheetah": "HalfCheetah"}
 VERSIONS = ("v5", "v4")  # of Gymnasium 1.x and 0.29
-SEEDS = 2**31
 
 
 class Gymnasium:
-    """`environment`: pendulum, swimmer or cheetah, or any task when `make` builds it.
+    """`environment`: pendulum, swimmer or cheetah; any name when `make` builds the task.
 
     make() -> a Gymnasium environment with box observations and actions; by default the MuJoCo task. Actions are passed on
     unclipped. Raises SettingError, also where the packages are absent.
@@ -38,39 +37,20 @@ class Gymnasium:
         discount: float = 1.0,
         make: Callable[[], Any] | None = None,
     ):
-        check(environment, SETTINGS, environment=environment, horizon=horizon, discount=discount)
+        own = {} if make else {"environment": environment}
+        check(environment, SETTINGS, **own, horizon=horizon, discount=discount)
         self.horizon, self.discount = horizon, discount
         self._make = make or maker(environment)
         self._environments = [self._make()]
-        self.state_size = self._environments[0].observation_space.shape[0]
-        self.action_size = self._environments[0].action_space.shape[0]
+        (self.state_size,), (self.action_size,) = spaces(Singles(self._environments), environment)
 
     def rollout(self, controller: Controller, normals: Tensor, start: Tensor) -> Trajectories:
         """See `Problem`. The first row of `start` seeds each row's environment, so a rollout repeats to the bit."""
-        steps, action_size, rows = normals.shape
-        device = normals.device
-        environments = self._of(rows)
-        seeds = (start[0] * SEEDS).to(torch.int64).tolist()
-        state = np.stack([env.reset(seed=seed)[0] for env, seed in zip(environments, seeds, strict=True)], axis=1)
-        states = np.zeros((steps, self.state_size, rows))
-        actions = np.zeros((steps, action_size, rows))
-        rewards, alive = np.zeros((steps, rows)), np.zeros((steps, rows))
-        running = np.ones(rows, bool)
-        for t in range(steps):
-            if not running.any():
-                break
-            states[t], alive[t] = state * running, running
-            actions[t] = controller(torch.from_numpy(states[t]).to(device), normals[t]).cpu().numpy() * running
-            for row in np.flatnonzero(running):
-                seen, reward, terminated, _, _ = environments[row].step(actions[t, :, row])
-                state[:, row], rewards[t, row] = seen, self.discount**t * reward
-                running[row] = not terminated
-        return Trajectories(*(torch.from_numpy(part).to(device) for part in (states, actions, rewards, alive)))
-
-    def _of(self, rows: int) -> list[Any]:
-        while len(self._environments) < rows:
+        seeds = (start[0] * SEEDS).long().tolist()
+        while len(self._environments) < len(seeds):
             self._environments.append(self._make())
-        return self._environments[:rows]
+        row = Singles(self._environments[: len(seeds)])
+        return rollout([row], [seeds], controller, normals, self.discount)
 
 
 def maker(environment: str) -> Callable[[], Any]:
@@ -91,4 +71,11 @@ def maker(environment: str) -> Callable[[], Any]:
         raise SettingError(
             f"rpg: Gymnasium {gymnasium.__version__} has no {' or '.join(known)}; install gymnasium 0.29 or 1.x"
         )
-    return lambda: gymnasium.make(name, disable_env_checker=True).unwrapped
+
+    def make() -> Any:
+        with warnings.catch_warnings():
+            # Advice to its users that a newer version exists, or that rendering is not set up; none concerns a run.
+            warnings.simplefilter("ignore")
+            return gymnasium.make(name, disable_env_checker=True).unwrapped
+
+    return make

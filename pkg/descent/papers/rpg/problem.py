@@ -17,8 +17,8 @@ from torch import Tensor
 from descent.core.settings import check
 from descent.papers.rpg.settings import SETTINGS
 
-Controller = Callable[[Tensor, Tensor], Tensor]
-"""states (d, R), standard normals (A, R) -> actions (A, R)."""
+Controller = Callable[..., Tensor]
+"""(states (d, R), standard normals (A, R), out=None) -> actions (A, R), written to `out` where it is given."""
 
 
 class Trajectories(NamedTuple):
@@ -74,43 +74,70 @@ class CartPole:
         # The pole's effective length, 0.5 (4/3 - 0.1 cos^2 / 1.1), written in sin^2 = 1 - cos^2: one operation less.
         still = self.half_length * 4 / 3 - self.pole_moment / self.total_mass
         self._still = torch.tensor(still, dtype=torch.float64).to(device)
+        self._limits = torch.tensor(self.limits, dtype=torch.float64)[:, None].to(device)
         rates = [[self.tau], [self.tau / self.total_mass], [self.tau], [self.tau * self.gravity]]
         self._rates = torch.tensor(rates, dtype=torch.float64).to(device)
 
     def rollout(self, controller: Controller, normals: Tensor, start: Tensor) -> Trajectories:
         """See `Problem`; float64, no synchronisation. A policy that is not finite gives states that are not."""
-        state = (2 * start - 1) * self.spread
-        states, actions = [], []
-        for normal in normals.unbind(0):
-            action = controller(state, normal)
-            states.append(state)
-            actions.append(action)
-            state = self.after(state, action)
-        visited, taken = torch.stack(states), torch.stack(actions)
-        alive = self._alive(visited)
-        rewards = alive if self.discounts is None else alive * self.discounts
-        # After its end an episode goes on until T as if nothing had happened, finite but without meaning.
-        return Trajectories(visited.mul_(alive[:, None]), taken.mul_(alive[:, None]), rewards, alive)
+        steps, _, rows = normals.shape
+        states = normals.new_empty((steps + 1, self.state_size, rows))
+        actions, alive = torch.empty_like(normals), normals.new_empty((steps, rows))
+        states[0] = (2 * start - 1) * self.spread
+        step, look = self.stepper(rows, normals), self._watcher(rows, normals)
+        rows_of = zip(states[:-1], states[1:], actions, normals, alive, strict=True)
+        for t, (state, after, action, normal, inside) in enumerate(rows_of):
+            if t:
+                look(state, inside)
+                state.mul_(inside)  # after its end an episode goes on from 0, finite but without meaning
+            else:
+                inside.fill_(1.0)  # the first step is always executed
+            step(state, controller(state, normal, action).mul_(inside), after)
+        return Trajectories(states[:-1], actions, alive if self.discounts is None else alive * self.discounts, alive)
+
+    def _watcher(self, rows: int, like: Tensor) -> Callable[[Tensor, Tensor], None]:
+        """look(state (4, R), inside (R,)): 1 where neither this state nor any before was out of bounds, else 0."""
+        beyond, most = like.new_empty((2, rows)), like.new_empty(rows)
+        worst = like.new_full((rows,), -math.inf)
+
+        def look(state: Tensor, inside: Tensor) -> None:
+            torch.abs(state[::2], out=beyond)  # position and angle
+            torch.amax(beyond.sub_(self._limits), 0, out=most)
+            torch.maximum(worst, most, out=worst)
+            inside.copy_(worst <= 0)
+
+        return look
 
     def after(self, state: Tensor, action: Tensor) -> Tensor:
-        """The state (4, R) that follows `action` (1, R).
+        """The state (4, R) that follows `action` (1, R)."""
+        return self.stepper(state.shape[1], state)(state, action, torch.empty_like(state))
 
-        This line of code runs 200 times an update, so it saves operations: forces are kept in units of the mass (`push`) and
-        accelerations in units of gravity (`torque`, `angular`), and `_rates` puts both back in the Euler step.
+    def stepper(self, rows: int, like: Tensor) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """step(state (4, R), action (1, R), out (4, R)) -> out.
+
+        It runs 200 times an update, so it saves operations and memory: everything is written in place, forces are kept in units of
+        the mass (`push`) and accelerations in units of gravity (`torque`, `angular`), and `_rates` puts both back in the Euler step.
         """
-        velocity, angle, spin = state[1], state[2], state[3]
-        sin, cos = angle.sin(), angle.cos()
-        push = torch.addcmul(action[0].clamp(-self.max_force, self.max_force), spin * spin, sin, value=self.pole_moment)
-        torque = torch.addcmul(sin, cos, push, value=-1 / (self.total_mass * self.gravity))
-        angular = torque / torch.addcmul(self._still, sin, sin, value=self.pole_moment / self.total_mass)
-        linear = torch.addcmul(push, angular, cos, value=-self.pole_moment * self.gravity)
-        return torch.addcmul(state, torch.cat((velocity, linear, spin, angular)).view_as(state), self._rates)
+        change = like.new_empty((self.state_size, rows))
+        _, linear, _, angular = change.unbind(0)
+        speeds = change[::2]  # of position and angle
+        sin, cos, push, part = like.new_empty((4, rows)).unbind(0)
 
-    def _alive(self, states: Tensor) -> Tensor:
-        """(T, R): the first step is always executed, a later one when no state up to it was out of bounds."""
-        inside = (states[:, 0].abs() <= self.limits[0]) & (states[:, 2].abs() <= self.limits[1])
-        inside[0] = True
-        return inside.to(states.dtype).cumprod(0)
+        def step(state: Tensor, action: Tensor, out: Tensor) -> Tensor:
+            angle, spin = state[2], state[3]
+            torch.sin(angle, out=sin)
+            torch.cos(angle, out=cos)
+            torch.mul(spin, spin, out=part)
+            torch.clamp(action[0], -self.max_force, self.max_force, out=push)
+            push.addcmul_(part, sin, value=self.pole_moment)
+            torch.addcmul(self._still, sin, sin, value=self.pole_moment / self.total_mass, out=part)
+            sin.addcmul_(cos, push, value=-1 / (self.total_mass * self.gravity))  # the torque
+            torch.div(sin, part, out=angular)
+            torch.addcmul(push, angular, cos, value=-self.pole_moment * self.gravity, out=linear)
+            speeds.copy_(state[1::2])
+            return torch.addcmul(state, change, self._rates, out=out)
+
+        return step
 
 
 class LQR:

@@ -6,26 +6,29 @@ from descent.core.declare import ExperimentCard, MethodCard, Metric, Room
 from descent.papers.rpg.settings import SETTINGS
 
 METRICS = {
-    "auc": Metric("", "Mean return of all trajectories of the run.", "higher"),
+    "auc": Metric("", "Mean return of all trajectories of the run; only where all methods have the same budget.", "higher"),
     "final_return": Metric("", "Mean return of the last tenth of the trajectories.", "higher"),
     "mean_return": Metric(
-        "", "Mean return of the update's fresh trajectories; the step counts the trajectories collected.", "higher"
+        "", "Mean return of the update's fresh trajectories; the step counts the trajectories collected.", "higher", final="none",
     ),
-    "fresh": Metric("trajectories", "Fresh trajectories of the update."),
-    "regret": Metric("", "Exact J* - J of the policy after the update (LQR).", "lower", log=True),
-    "mean_squared_error": Metric("", "Mean of the squared error over the seed's replications.", "lower", log=True),
+    "fresh": Metric("trajectories", "Fresh trajectories of the update.", range=(1, float("inf")), resolution=1, final="none"),
+    "regret": Metric("", "Exact J* - J of the policy after the update (LQR).", "lower", log=True, range=(0, float("inf"))),
+    "mean_squared_error": Metric(
+        "", "Mean of the squared error over the seed's replications.", "lower", log=True, range=(0, float("inf"))
+    ),
     "squared_error": Metric(
-        "",
-        "Squared distance of the estimated gradient to the exact one; the step counts replications.",
-        "lower",
-        log=True,
+        "", "Squared distance of the estimated gradient to the exact one; the step counts replications.", "lower", log=True,
+        range=(0, float("inf")), final="none",
     ),
-    "largest_weight": Metric("", "The largest weight W among the seed's replications.", log=True),
+    "largest_weight": Metric(
+        "", "The largest weight W among the seed's replications.", log=True, range=(0, float("inf"))
+    ),
     "weight_sum": Metric(
-        "", "Mean over replications of the window's weights, summed and divided by N; 1 when they are normalised."
+        "", "Mean over replications of the window's weights, summed and divided by N; 1 when they are normalised.",
+        range=(0, float("inf")),
     ),
-    "bound_excess": Metric("", "Largest log W minus its bound log(a_i / lambda_i); never above 0.", "lower"),
-}
+    "bound_excess": Metric("", "Largest log W minus its bound log(a_i / lambda_i); never above 0, by construction.", "lower"),
+}  # fmt: skip
 
 STEP = ("step_size", "ascent")
 SNAPSHOTS = ("snapshot_batch", "mini_batch", "baseline", *STEP)
@@ -79,6 +82,7 @@ ROOM = Room(
         "lqr_error": ExperimentCard("descent.papers.rpg.lqr_error", ERROR),
         "lqr_train": ExperimentCard(CONTROL, PROBLEM),
         "pendulum": ExperimentCard(CONTROL, PROBLEM),
+        "pendulum_equal": ExperimentCard(CONTROL, PROBLEM),
         "swimmer": ExperimentCard(CONTROL, PROBLEM),
     },
 )

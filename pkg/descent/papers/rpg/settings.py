@@ -44,7 +44,7 @@ SETTINGS: dict[str, Setting] = {
     "hidden": Setting("Units of each hidden layer of a network policy.", int, 32, low=1, high=4096),
     # Experiments
     "budget": Setting("Trajectories that a run may collect; its last update may exceed it.", int, low=1, high=100_000_000),
-    "block": Setting("Updates whose random numbers a seed draws at once; part of a run's definition.", int, 10, low=1, high=1000),
+    "block": Setting("Trajectories whose random numbers a seed draws at once; part of a run's definition.", int, 50, low=1, high=1000),
     "drift": Setting("Distance in parameter space between two neighbouring behaviour policies.", float, low=0, high=10),
     "replications": Setting("Independent estimates of the gradient a seed.", int, low=1, high=1_000_000),
 }  # fmt: skip

@@ -147,21 +147,19 @@ def corrected(
 
 def on_policy(policy: Policy, theta: Tensor, tr: Trajectories, baseline: str) -> Tensor:
     """G_on (G, d)."""
-    return policy.mean_score(theta, tr, reward_to_go(centred(tr, len(theta), baseline)))
-
-
-def off_policy(policy: Policy, other: Tensor, theta: Tensor, tr: Trajectories, baseline: str) -> Tensor:
-    """G_off(other) (G, d) from trajectories of theta."""
-    weights = policy.step_log_ratios(other, theta, tr).cumsum(0).exp()
-    return policy.mean_score(other, tr, reward_to_go(weights * centred(tr, len(theta), baseline)))
+    to_go = reward_to_go(centred(tr, len(theta), baseline))
+    return policy.mean_score(tr, [(theta, policy.means(theta, tr), to_go)])
 
 
 def telescoped(policy: Policy, baseline: str, keep: float = 1.0) -> Correct:
-    """v = G_on + keep (v_anchor - G_off(anchor))."""
+    """v = G_on + keep (v_anchor - G_off(anchor)), both estimates in one pass over the trajectories."""
 
     def correct(theta: Tensor, anchor: Tensor, direction: Tensor, tr: Trajectories) -> Tensor:
-        change = direction - off_policy(policy, anchor, theta, tr, baseline)
-        return on_policy(policy, theta, tr, baseline) + keep * change
+        now, before = policy.means(theta, tr), policy.means(anchor, tr)
+        rewards = centred(tr, len(theta), baseline)
+        weights = policy.step_log_ratios(before, now, tr).cumsum(0).exp()
+        on, off = reward_to_go(rewards), reward_to_go(weights * rewards)
+        return policy.mean_score(tr, [(theta, now, on), (anchor, before, -keep * off)]) + keep * direction
 
     return correct
 
@@ -171,11 +169,11 @@ def mixed(policy: Policy, baseline: str) -> Correct:
     mixture of both policies, c and c' the cumulative weights against it."""
 
     def correct(theta: Tensor, anchor: Tensor, direction: Tensor, tr: Trajectories) -> Tensor:
-        own, previous = mixture_weights(policy.step_log_ratios(anchor, theta, tr).cumsum(0))
+        now, before = policy.means(theta, tr), policy.means(anchor, tr)
+        own, previous = mixture_weights(policy.step_log_ratios(before, now, tr).cumsum(0))
         rewards = centred(tr, len(theta), baseline)
-        now = policy.mean_score(theta, tr, reward_to_go(own * rewards))
-        before = policy.mean_score(anchor, tr, reward_to_go(previous * rewards))
-        return direction + now - before
+        terms = (theta, now, reward_to_go(own * rewards)), (anchor, before, -reward_to_go(previous * rewards))
+        return direction + policy.mean_score(tr, terms)
 
     return correct
 
