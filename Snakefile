@@ -1,10 +1,17 @@
 # The whole study from one command: snakemake --cores all
 # What runs is decided in config/config.yaml and config/papers/*.yaml; descent.workflow.study resolves and checks both.
+import os
 import sys
 from pathlib import Path
 
-import descent
 from snakemake.utils import min_version
+
+OWN = Path(workflow.basedir, "pkg")
+if (OWN / "descent").is_dir():  # whatever else is called so on the user's path
+    sys.path.insert(0, str(OWN))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(OWN), os.environ.get("PYTHONPATH")]))
+
+import descent
 
 
 workdir: workflow.basedir  # also when Snakemake is called from another folder
