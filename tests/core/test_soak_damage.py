@@ -119,7 +119,7 @@ def test_damage_in_a_finished_study_is_named_and_healed_by_what_the_sentence_say
     assert finish(project) is None
     whole, chance = outputs(project), random.Random(9)
     with tally("a file of a finished study damaged, its folder deleted as the message says") as told:
-        for i in range(tries(5)):
+        for _ in range(tries(5)):
             path = project / chance.choice(sorted(name for name in whole if name.endswith((".parquet", ".npz"))))
             path.write_bytes(chance.choice(list(HARM.values()))(path.read_bytes(), chance))
             again = snakemake(project, "--config", "scale=smoke", "--forcerun", "judge", "select", "--",

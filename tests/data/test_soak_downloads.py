@@ -91,7 +91,9 @@ def test_a_hostile_server_is_refused_and_leaves_nothing(toy):
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     toy.record(f"http://127.0.0.1:{server.server_port}/toy.npz")
-    with tally("a download whose server cuts, garbles, drips, redirects in a circle, never ends or never answers") as told:
+    with tally(
+        "a download whose server cuts, garbles, drips, redirects in a circle, never ends or never answers"
+    ) as told:
         for i in range(tries(60)):
             fault[0] = FAULTS[i % len(FAULTS)]
             began = time.monotonic()

@@ -28,7 +28,9 @@ class Faulty:
             return self.app(environ, start_response)
         if self.harm == "done, then lost":  # the request takes effect, and its answer never arrives
             list(self.app(environ, lambda *words: lambda data: None))
-        code = {"500": "500 no", "401": "401 no", "404": "404 no", "429": "429 no", "page": "200 OK"}.get(self.harm, "503 no")
+        code = {"500": "500 no", "401": "401 no", "404": "404 no", "429": "429 no", "page": "200 OK"}.get(
+            self.harm, "503 no"
+        )
         body = b"<html>log in</html>" if self.harm == "page" else b""
         if self.harm == "slow":
             time.sleep(12)

@@ -75,8 +75,10 @@ def namesake(folder: Path) -> dict[str, str]:
 
 
 def home(folder: Path) -> dict[str, str]:
+    """Snakemake itself wants a cache folder: without a home `make` names one in the checkout, as here."""
     lost = "/proc/nowhere"  # neither there nor to be made, whoever asks
-    return {"HOME": lost, "XDG_CACHE_HOME": lost, "XDG_CONFIG_HOME": lost, "XDG_DATA_HOME": lost, "MPLCONFIGDIR": lost}
+    names = ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "MPLCONFIGDIR", "TORCH_HOME")
+    return dict.fromkeys(names, lost) | {"XDG_CACHE_HOME": str(folder / "project" / ".snakemake" / "cache")}
 
 
 def threads(folder: Path) -> dict[str, str]:
@@ -101,7 +103,7 @@ ENVIRONMENTS: dict[str, Callable[[Path], dict[str, str]]] = {
         "PIP_USER": "1", "PYTHONUSERBASE": str(folder / "user"), "PIP_REQUIRE_VIRTUALENV": "1", "PYTHONOPTIMIZE": "1",
         "PYTHONHASHSEED": "4711", "PYTHONDONTWRITEBYTECODE": "1",
     },
-    "no home, no cache, no settings folder": home,
+    "no home and no folder of settings": home,
     "umask 077": umask,
     "another package `descent` in front on PYTHONPATH": namesake,
 }  # fmt: skip

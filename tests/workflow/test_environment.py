@@ -7,8 +7,8 @@ import sys
 
 import pytest
 import yaml
-
 from hostile import ENVIRONMENTS, prepared
+
 from soak import differences, outputs, tally
 from support import ROOMS, ROOT, make_project
 

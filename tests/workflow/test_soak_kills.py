@@ -48,7 +48,9 @@ def alone(process):
 
 def of_group(process, words):
     """Kill one process of the run whose command line holds one of `words`, if there is one just now."""
-    found = [id for id, command in members(process.pid).items() if id != process.pid and any(w in command for w in words)]
+    found = [
+        id for id, command in members(process.pid).items() if id != process.pid and any(w in command for w in words)
+    ]
     if found:
         with suppress(ProcessLookupError):
             os.kill(random.Random(len(found)).choice(found), signal.SIGKILL)
@@ -57,7 +59,10 @@ def of_group(process, words):
 VICTIMS = {
     "the whole run killed (SIGKILL to the group) at a random instant": (whole, 8),
     "the workflow's own process killed, its jobs left alone": (alone, 4),
-    "the server that forks for the jobs killed, with what it forked": (lambda p: of_group(p, ["forks import serve"]), 4),
+    "the server that forks for the jobs killed, with what it forked": (
+        lambda p: of_group(p, ["forks import serve"]),
+        4,
+    ),
     "the script of one job killed": (lambda p: of_group(p, ["/scripts/", ".snakemake/scripts"]), 4),
     "Ctrl-C (SIGINT to the group)": (lambda p: os.killpg(p.pid, signal.SIGINT), 4),
     "SIGTERM to the workflow": (lambda p: p.terminate(), 3),
@@ -169,7 +174,9 @@ def test_a_long_job_killed_again_and_again_resumes_with_the_same_bytes(quiet, tm
 
 
 def outputs_of(folder):
-    return {name: (folder / name).read_bytes() for name in ("records.parquet", "arrays.npz") if (folder / name).exists()}
+    return {
+        name: (folder / name).read_bytes() for name in ("records.parquet", "arrays.npz") if (folder / name).exists()
+    }
 
 
 def test_a_real_paper_s_smoke_study_killed_again_and_again_ends_with_the_same_bytes(tmp_path):
@@ -185,7 +192,11 @@ def test_a_real_paper_s_smoke_study_killed_again_and_again_ends_with_the_same_by
     with tally("gmfg's smoke study killed at a random instant, again and again, then finished") as told:
         own = {"PYTHONPATH": f"{folders[0] / 'pkg'}"}
         done = subprocess.run(
-            [sys.executable, "-m", "snakemake", *words], cwd=folders[0], env=environment(**own), capture_output=True, text=True
+            [sys.executable, "-m", "snakemake", *words],
+            cwd=folders[0],
+            env=environment(**own),
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
         own = {"PYTHONPATH": f"{folders[1] / 'pkg'}"}
@@ -200,7 +211,11 @@ def test_a_real_paper_s_smoke_study_killed_again_and_again_ends_with_the_same_by
             unlock = [sys.executable, "-m", "descent", "unlock"]
             subprocess.run(unlock, cwd=folders[1], env=environment(**own), check=True, capture_output=True)
         done = subprocess.run(
-            [sys.executable, "-m", "snakemake", *words], cwd=folders[1], env=environment(**own), capture_output=True, text=True
+            [sys.executable, "-m", "snakemake", *words],
+            cwd=folders[1],
+            env=environment(**own),
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
         if fault := differences(*(outputs(folder) for folder in folders)) or litter(folders[1]):

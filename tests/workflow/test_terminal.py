@@ -135,3 +135,4 @@ def test_a_run_s_log_is_short_and_says_how_it_ended(project):
     done = snakemake(project, "--config", "scale=smoke", "--", "reports/smoke/index.html")
     assert max(len(line) for line in done.stdout.splitlines()) <= WIDTH and len(done.stdout.splitlines()) < 60
     assert re.search(r"\[9 of 9 done\]  front  \d", done.stdout) and "tiny/race/round starts (new)" in done.stdout
+    assert done.stdout.count("\n\n") <= 3, "no blank line before every job"

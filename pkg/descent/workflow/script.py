@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -51,9 +52,11 @@ def train(*, rule: str, wildcards: Mapping[str, str], log: str, job: str, result
 
 def study(snakemake: Any) -> Study:
     """The study that the Snakefile resolved, resolved again in this process."""
-    from descent.workflow.study import Study
+    from descent.workflow.study import CONFIG, Study
 
-    return Study(Path(os.environ["DESCENT_ROOT"]), snakemake.config)
+    # As a module of another workflow, the rules' own configuration is not what Snakemake calls `config`.
+    config = json.loads(os.environ[CONFIG]) if CONFIG in os.environ else snakemake.config
+    return Study(Path(os.environ["DESCENT_ROOT"]), config)
 
 
 def results(snakemake: Any) -> Results:

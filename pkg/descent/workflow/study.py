@@ -6,6 +6,7 @@ The rules stay thin: each asks this module for its inputs, outputs and parameter
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -25,6 +26,8 @@ from descent.results.stored import Results
 from descent.runner.source import job_source, module_text, source_hash
 from descent.workflow.handover import hand_over, handed_over
 from descent.workflow.published import COST, tracked
+
+CONFIG = "DESCENT_CONFIG"  # what this run was configured by, as JSON, for the scripts of its rules
 
 
 class Study:
@@ -190,6 +193,18 @@ class Study:
                 raise ConfigError(
                     f"config/config.yaml or --config: {name}: cannot write to {path}; make it a writable folder or name another"
                 )
+
+
+def placed(root: Path, overrides: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """What a run that works in `folder` is configured by: elsewhere than in the checkout, records and report go below
+    `folder`. The scripts of its rules read the same, whatever workflow the rules were taken into.
+    """
+    found = dict(overrides)
+    if folder.resolve() != root.resolve():
+        config = read_study(root, overrides)
+        found |= {"results": str(folder / config.results), "reports": str(folder / config.reports)}
+    os.environ[CONFIG] = json.dumps(found, default=str)
+    return found
 
 
 def wants_gpu(job: Job) -> bool:

@@ -102,13 +102,26 @@ class Watch(logging.Handler):
 
 
 class Lines(logging.Formatter):
-    """Snakemake's events as lines of at most WIDTH characters; an empty text is not written."""
+    """Snakemake's events as lines of at most WIDTH characters; an empty text is not written.
 
-    def __init__(self, course: Course, plain: logging.Formatter, made_elsewhere: Callable[[int], bool], dry: bool):
+    handler: the one that writes them, which is kept from putting a blank line before every job that starts.
+    """
+
+    def __init__(
+        self,
+        course: Course,
+        plain: logging.Formatter,
+        made_elsewhere: Callable[[int], bool],
+        dry: bool,
+        handler: Any = None,
+    ):
         super().__init__()
         self.course, self.plain, self.made_elsewhere, self.dry = course, plain, made_elsewhere, dry
+        self.handler = handler
 
     def format(self, record: Any) -> str:
+        if self.handler is not None and not self.dry:
+            self.handler.last_msg_was_job_info = True
         if getattr(record, "aux", None):  # a cluster's job: its number and its own log stand in Snakemake's words
             return "\n".join([*told(self.course.failures[-1:]), str(self.plain.format(record) or "")])
         # Where a log lies is never cut: it is there to be copied.
@@ -169,7 +182,7 @@ def install(workflow: Any, weight: Callable[[str, str], float]) -> Course:
     for handler in logger.handlers:
         if handler.name == HANDLER and logger.level > logging.DEBUG:
             dry = bool(getattr(workflow, "dryrun", False))
-            handler.setFormatter(Lines(course, handler.formatter or logging.Formatter(), made_elsewhere, dry))
+            handler.setFormatter(Lines(course, handler.formatter or logging.Formatter(), made_elsewhere, dry, handler))
             os.environ[QUIET] = "1"
     return course
 
