@@ -18,7 +18,16 @@ from typing import Any
 WIDTH = 160
 QUIET = "DESCENT_TERMINAL"  # set where this process tells what failed, so that the jobs need not
 HANDLER = "DefaultStreamHandler"
-_TOLD = ("Select jobs to execute", "Execute ", "Using shell", "Assuming unrestricted", "Building DAG", "Elapsed time")
+_TOLD = (
+    "Exiting because a job execution failed",
+    "WorkflowError:\nAt least one job did not",
+    "Select jobs to execute",
+    "Execute ",
+    "Using shell",
+    "Assuming unrestricted",
+    "Building DAG",
+    "Elapsed time",
+)
 _REASONS = (
     ("Missing output files", "new"),
     ("Incomplete output files", "was cut short"),
@@ -43,13 +52,16 @@ class Failure:
 
 @dataclass
 class Course:
-    """How a run stands: what began when, what is done, what failed. weight: expected seconds of a job by its name."""
+    """How a run stands: what began when, what is done, what failed. weight: expected seconds of a job by its name;
+    behind: the jobs that wait for one."""
 
     weight: Callable[[str, str], float] = lambda rule, name: 1.0
+    behind: Callable[[int], Iterable[int]] = lambda id: ()
     clock: Callable[[], float] = time.monotonic
     began: dict[int, tuple[str, str, float]] = field(default_factory=dict)
     ahead: dict[int, float] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
+    kept_back: set[int] = field(default_factory=set)
     done: float = 0.0
     start: float | None = None
     ended: list[tuple[str, float]] = field(default_factory=list)
@@ -67,6 +79,9 @@ class Course:
     def fail(self, id: int, failure: Failure) -> None:
         self.began.pop(id, None)
         self.ahead.pop(id, None)
+        for other in self.behind(id):
+            self.kept_back.add(other)
+            self.ahead.pop(other, None)
         if failure not in self.failures:
             self.failures.append(failure)
 
@@ -172,12 +187,26 @@ def install(workflow: Any, weight: Callable[[str, str], float]) -> Course:
             return {}
         return {id: (job.rule.name, name_of(job.rule.name, job.wildcards_dict)) for id, job in jobs.items()}
 
+    def behind(id: int) -> set[int]:
+        found: set[int] = set()
+        try:
+            job = next(job for job in workflow.dag.jobs if workflow.dag.jobid(job) == id)
+            rest = [job]
+            while rest:
+                new = [other for other in workflow.dag.depending[rest.pop()] if workflow.dag.jobid(other) not in found]
+                found.update(workflow.dag.jobid(other) for other in new if other.rule.name != "all")
+                rest += [other for other in new if other.rule.name != "all"]
+        except Exception:
+            return set()
+        return found
+
     def made_elsewhere(id: int) -> bool:
         try:
             return bool(workflow.dag.reason(jobs[id]).no_metadata)
         except Exception:
             return False
 
+    course.behind = behind
     logger.handlers.insert(0, Watch(course, ahead))
     for handler in logger.handlers:
         if handler.name == HANDLER and logger.level > logging.DEBUG:
@@ -250,6 +279,8 @@ def ending(course: Course, whole: Iterable[str], broken: Iterable[str]) -> list[
     lines += [
         short(f"  {f.name}: {f.why}") + (f"\n    log: {Path(f.log).resolve()}" if f.log else "") for f in failures
     ]
+    if count := len(course.kept_back):
+        lines += [f"Not started, since they wait for {'it' if len(failures) == 1 else 'these'}: {count} more."]
     if broken := list(broken):
         whole = list(whole)
         made = f"was made from the papers that are whole ({', '.join(whole)})" if whole else "was not made"
