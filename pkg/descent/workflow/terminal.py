@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-WIDTH = 160
+from descent.workflow.words import name_of, reason, short, span, why
+
 QUIET = "DESCENT_TERMINAL"  # set where this process tells what failed, so that the jobs need not
 HANDLER = "DefaultStreamHandler"
 _TOLD = (
@@ -27,16 +27,6 @@ _TOLD = (
     "Assuming unrestricted",
     "Building DAG",
     "Elapsed time",
-)
-_REASONS = (
-    ("Missing output files", "new"),
-    ("Incomplete output files", "was cut short"),
-    ("Params have changed", "its settings, data or source changed"),
-    ("Set of input files has changed", "it reads other files"),
-    ("Code has changed", "its script changed"),
-    ("Updated input files", "what it reads changed"),
-    ("Input files updated by another job", "what it reads was made anew"),
-    ("Forced execution", "asked for"),
 )
 
 
@@ -117,7 +107,7 @@ class Watch(logging.Handler):
 
 
 class Lines(logging.Formatter):
-    """Snakemake's events as lines of at most WIDTH characters; an empty text is not written.
+    """Snakemake's events as lines of at most `words.WIDTH` characters; an empty text is not written.
 
     handler: the one that writes them, which is kept from putting a blank line before every job that starts.
     """
@@ -190,12 +180,12 @@ def install(workflow: Any, weight: Callable[[str, str], float]) -> Course:
     def behind(id: int) -> set[int]:
         found: set[int] = set()
         try:
-            job = next(job for job in workflow.dag.jobs if workflow.dag.jobid(job) == id)
-            rest = [job]
+            rest = [id]
             while rest:
-                new = [other for other in workflow.dag.depending[rest.pop()] if workflow.dag.jobid(other) not in found]
-                found.update(workflow.dag.jobid(other) for other in new if other.rule.name != "all")
-                rest += [other for other in new if other.rule.name != "all"]
+                ids = {workflow.dag.jobid(other) for other in workflow.dag.depending[jobs[rest.pop()]]}
+                new = {other for other in ids - found if other in jobs and jobs[other].rule.name != "all"}
+                found |= new
+                rest += new
         except Exception:
             return set()
         return found
@@ -233,33 +223,6 @@ def weights(reports: Path) -> Callable[[str, str], float]:
     return lambda rule, name: known.get(name, others.get(rule, usual))
 
 
-def name_of(rule: str, wildcards: Mapping[str, Any] | Any) -> str:
-    """`zoflat/linear/sam` for a job of a paper, `judge zoflat` for a step of the report."""
-    found = dict(wildcards.items()) if hasattr(wildcards, "items") else {}
-    if "job" in found:
-        return str(found["job"])
-    return " ".join([rule, *(str(value) for value in found.values())])
-
-
-def reason(text: str, made_elsewhere: bool = False) -> str:
-    """Snakemake's reason in a few words."""
-    words = [word for start, word in _REASONS if start in text]
-    if made_elsewhere:  # a file of a fresh clone: its time stamp against its script's says nothing
-        words = [w for w in words if w not in ("its script changed",)] or ["not made here yet"]
-    return words[0] if words else short(text.split(";")[0], 80)
-
-
-def why(log: str) -> str:
-    """The last words of a job's log."""
-    try:
-        with open(log, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
-            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    except (OSError, ValueError):
-        lines = []
-    return re.sub(r"^\d\d:\d\d:\d\d ", "", lines[-1]) if lines else "it ended without a word; was there memory enough?"
-
-
 def told(failures: Iterable[Failure]) -> list[str]:
     """What failed, why, and where to read more."""
     lines = []
@@ -274,8 +237,8 @@ def ending(course: Course, whole: Iterable[str], broken: Iterable[str]) -> list[
     failures = course.failures
     if not failures:
         return []
-    count = "1 job failed" if len(failures) == 1 else f"{len(failures)} jobs failed"
-    lines = ["", f"{count}; what was done is kept:"]
+    failed = "1 job failed" if len(failures) == 1 else f"{len(failures)} jobs failed"
+    lines = ["", f"{failed}; what was done is kept:"]
     lines += [
         short(f"  {f.name}: {f.why}") + (f"\n    log: {Path(f.log).resolve()}" if f.log else "") for f in failures
     ]
@@ -286,19 +249,6 @@ def ending(course: Course, whole: Iterable[str], broken: Iterable[str]) -> list[
         made = f"was made from the papers that are whole ({', '.join(whole)})" if whole else "was not made"
         lines += [f"The front page {made}; not whole: {', '.join(broken)}."]
     return [*lines, "Mend the cause and give the same command again: only what is missing is done."]
-
-
-def short(line: str, width: int = WIDTH) -> str:
-    """The line, cut at `width` characters."""
-    return line if len(line) <= width else f"{line[: width - 2]} …"
-
-
-def span(seconds: float) -> str:
-    """`5.2 s`, `3 min`, `2 h 05 min`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def _named(course: Course, id: int) -> dict[str, str]:
