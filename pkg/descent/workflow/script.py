@@ -8,10 +8,10 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from descent.core.errors import StudyError
 from descent.workflow.terminal import QUIET
@@ -25,20 +25,30 @@ if TYPE_CHECKING:
 def logged(snakemake: Any) -> Iterator[Callable[[str], None]]:
     """Everything printed goes to the rule's log, with the time; an error of the study ends it without a traceback."""
     path = Path(snakemake.log[0])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", encoding="utf-8", buffering=1) as log, redirect_stdout(log), redirect_stderr(log):
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        log = open(path, "w", encoding="utf-8", errors="backslashreplace", buffering=1)  # noqa: SIM115
+    except OSError as error:
+        _stop(snakemake, f"its log cannot be written: {error.strerror}", path)
 
-        def say(text: str) -> None:
-            print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+    def say(text: str) -> None:
+        print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
-        try:
-            yield say
-        except StudyError as error:
-            say(str(error))
-            _stop(snakemake, str(error), path)
-        except Exception as error:
-            traceback.print_exc()
-            _stop(snakemake, f"{type(error).__name__}: {error}", path)
+    try:
+        with redirect_stdout(log), redirect_stderr(log):
+            try:
+                yield say
+            except StudyError as error:
+                with suppress(OSError):  # on a full disk what went wrong is told all the same
+                    say(str(error))
+                _stop(snakemake, str(error), path)
+            except Exception as error:
+                with suppress(OSError):
+                    traceback.print_exc()
+                _stop(snakemake, f"{type(error).__name__}: {error}", path)
+    finally:
+        with suppress(OSError):
+            log.close()
 
 
 def train(*, rule: str, wildcards: Mapping[str, str], log: str, job: str, results: str, into: str) -> None:
@@ -64,7 +74,7 @@ def results(snakemake: Any) -> Results:
     return study(snakemake).found(snakemake.wildcards.paper)
 
 
-def _stop(snakemake: Any, reason: str, log: Path) -> None:
+def _stop(snakemake: Any, reason: str, log: Path) -> NoReturn:
     what = ", ".join(f"{name}={value}" for name, value in snakemake.wildcards.items())
     if QUIET not in os.environ or "SLURM_JOB_ID" in os.environ:  # else the run that started the job tells it
         (sys.__stderr__ or sys.stderr).write(

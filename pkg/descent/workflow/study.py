@@ -38,7 +38,13 @@ class Study:
         os.environ["DESCENT_ROOT"] = str(root)
         self.config: StudyConfig = read_study(root, overrides)
         if self.config.data.mirror:
-            os.environ["DESCENT_MIRROR"] = str((root / self.config.data.mirror).resolve())
+            mirror = (root / self.config.data.mirror).resolve()
+            if not mirror.is_dir():
+                raise ConfigError(
+                    f"config/config.yaml or --config: data.mirror names {mirror}, which is not a folder: name one that "
+                    "holds the downloads, or leave it out"
+                )
+            os.environ["DESCENT_MIRROR"] = str(mirror)
         self.label = self.config.label
         self.results = Path(self.config.results) / self.label
         self.reports = Path(self.config.reports) / self.label
