@@ -1,6 +1,7 @@
 """The count of the long robustness runs (`make soak`): what was done to the study, how often, and what it lost.
 
-DESCENT_SOAK multiplies the number of tries (default 1, about a quarter of an hour on two quiet cores).
+DESCENT_SOAK multiplies the number of tries (default 1). DESCENT_SOAK_TABLE names a file that holds the table after every
+try, for a run that may be cut short.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from pathlib import Path
 from support import ROOMS, snakemake
 
 ROWS: dict[str, list[int]] = {}  # what was done -> [tries, lost]
-TARGET = ("--config", "scale=smoke", "--", "reports/smoke/tiny/verdicts.json")
+SMOKE = ("--config", "scale=smoke", "--")
+JOBS = ("base/base-round", "base/base-long", "tuning/all", "tune/all", "race/round", "race/long")
+RECORDS = (*SMOKE, *(f"results/smoke/tiny/{job}/records.parquet" for job in JOBS))
+VERDICTS = (*SMOKE, "reports/smoke/tiny/verdicts.json")
 
 
 def tries(count: int) -> int:
@@ -35,6 +39,8 @@ def tally(what: str) -> Iterator[Callable[[str | None], None]]:
         if fault:
             row[1] += 1
             lost.append(fault)
+        if place := os.environ.get("DESCENT_SOAK_TABLE"):
+            Path(place).write_text("\n".join(table()) + "\n", encoding="utf-8")
 
     yield count
     assert not lost, f"{what}: lost {len(lost)}\n" + "\n".join(lost[:10])
@@ -75,7 +81,7 @@ def environment(**more: str) -> dict[str, str]:
 def started(folder: Path, *words: str, **more: str) -> subprocess.Popen:
     """A run in the background, with a process group of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "snakemake", *(words or TARGET)], cwd=folder, env=environment(**more),
+        [sys.executable, "-m", "snakemake", *(words or RECORDS)], cwd=folder, env=environment(**more),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
 
@@ -104,13 +110,13 @@ def gone(group: int, within: float = 10.0) -> bool:
     return True
 
 
-def finish(folder: Path) -> str | None:
+def finish(folder: Path, words: tuple[str, ...] = RECORDS) -> str | None:
     """Unlock, as `make study` does first, and run to the end; returns what went wrong."""
     unlock = [sys.executable, "-m", "descent", "unlock"]
     done = subprocess.run(unlock, cwd=folder, env=environment(), capture_output=True, text=True)
     if done.returncode:
         return f"unlock: {done.stderr}"
-    done = snakemake(folder, *TARGET, check=False)
+    done = snakemake(folder, *words, check=False)
     return f"the next run failed: {done.stdout[-600:]}" if done.returncode else None
 
 

@@ -11,7 +11,7 @@ from descent.core.checkpoint import FileCheckpoint
 from descent.core.errors import DataError, StudyError
 from descent.core.outputs import arrays_of, chosen_of, records_of
 from descent.runner.run import execute
-from soak import differences, finish, litter, outputs, tally, tries
+from soak import VERDICTS, differences, finish, litter, outputs, tally, tries
 from support import ROOT, snakemake
 
 pytestmark = pytest.mark.soak
@@ -116,10 +116,10 @@ def test_a_damaged_dataset_is_refused_by_name(tmp_path, harm):
 
 def test_damage_in_a_finished_study_is_named_and_healed_by_what_the_sentence_says(project):
     """Any one file of the records damaged: the next step that reads it names it, and the run after its advice is whole."""
-    assert finish(project) is None
+    assert finish(project, VERDICTS) is None
     whole, chance = outputs(project), random.Random(9)
     with tally("a file of a finished study damaged, its folder deleted as the message says") as told:
-        for _ in range(tries(5)):
+        for _ in range(tries(3)):
             path = project / chance.choice(sorted(name for name in whole if name.endswith((".parquet", ".npz"))))
             path.write_bytes(chance.choice(list(HARM.values()))(path.read_bytes(), chance))
             again = snakemake(project, "--config", "scale=smoke", "--forcerun", "judge", "select", "--",
@@ -127,5 +127,5 @@ def test_damage_in_a_finished_study_is_named_and_healed_by_what_the_sentence_say
             noticed = again.returncode and f"{path.name}" in again.stdout and "delete the folder" in again.stdout
             read = path.name == "records.parquet"  # nothing but records is read again by these rules
             shutil.rmtree(path.parent)
-            fault = finish(project) or differences(whole, outputs(project)) or litter(project)
+            fault = finish(project, VERDICTS) or differences(whole, outputs(project)) or litter(project)
             told(fault if noticed or not read else f"{path} was not named: {again.stdout[-500:]}")
