@@ -83,7 +83,7 @@ def home(folder: Path) -> dict[str, str]:
 
 def threads(folder: Path) -> dict[str, str]:
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "RAYON_NUM_THREADS")
-    return dict.fromkeys(names, "5") | {"OMP_DYNAMIC": "TRUE", "MKL_DYNAMIC": "TRUE", "OMP_WAIT_POLICY": "ACTIVE"}
+    return dict.fromkeys(names, "5") | {"OMP_DYNAMIC": "TRUE", "MKL_DYNAMIC": "TRUE"}
 
 
 def umask(folder: Path) -> dict[str, str]:
@@ -99,9 +99,9 @@ ENVIRONMENTS: dict[str, Callable[[Path], dict[str, str]]] = {
     "a temporary folder of 140 characters": temporary,
     "thread variables of every library": threads,
     "another default dtype, thread count and seed from sitecustomize": defaults,
-    "PIP_USER, a user base, optimised bytecode, a hash seed": lambda folder: {
-        "PIP_USER": "1", "PYTHONUSERBASE": str(folder / "user"), "PIP_REQUIRE_VIRTUALENV": "1", "PYTHONOPTIMIZE": "1",
-        "PYTHONHASHSEED": "4711", "PYTHONDONTWRITEBYTECODE": "1",
+    "PIP_USER, a user base, a hash seed": lambda folder: {
+        "PIP_USER": "1", "PYTHONUSERBASE": str(folder / "user"), "PIP_REQUIRE_VIRTUALENV": "1",
+        "PYTHONHASHSEED": "4711",
     },
     "no home and no folder of settings": home,
     "umask 077": umask,

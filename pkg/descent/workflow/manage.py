@@ -90,6 +90,7 @@ def docs(root: Path) -> int:
 
 def front(root: Path, scale: str) -> int:
     """Write the joint files of reports/<scale> from the papers' folders that lie there."""
+    os.environ["MPLBACKEND"] = "agg"
     from descent.config.read import read_study
     from descent.report.front import read_judged, titles, write_front
     from descent.report.overview import write_overview

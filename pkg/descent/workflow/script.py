@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @contextmanager
 def logged(snakemake: Any) -> Iterator[Callable[[str], None]]:
     """Everything printed goes to the rule's log, with the time; an error of the study ends it without a traceback."""
+    os.environ["MPLBACKEND"] = "agg"  # a notebook's, which it sets for all that it starts, may not be installed here
     path = Path(snakemake.log[0])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
