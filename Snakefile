@@ -2,7 +2,6 @@
 # What runs is decided in config/config.yaml and config/papers/*.yaml; descent.workflow.study resolves and checks both.
 # Called from elsewhere (-s) it works in its own folder. With --directory, or as a `module` of another workflow, records
 # and report go below the folder that Snakemake works in, and everything else stays here: docs/reliability.md.
-import os
 import sys
 from pathlib import Path
 
@@ -13,7 +12,6 @@ MODULE = HERE != Path(workflow.basedir).resolve()
 OWN = HERE / "pkg"
 if (OWN / "descent").is_dir():  # whatever else is called so on the user's path
     sys.path.insert(0, str(OWN))
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(OWN), os.environ.get("PYTHONPATH")]))
 
 if not MODULE:
 

@@ -210,6 +210,10 @@ def placed(root: Path, overrides: Mapping[str, Any], folder: Path) -> dict[str, 
         config = read_study(root, overrides)
         found |= {"results": str(folder / config.results), "reports": str(folder / config.reports)}
     os.environ[CONFIG] = json.dumps(found, default=str)
+    own = root / "pkg"
+    path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if (own / "descent").is_dir() and path[0] != str(own):  # the jobs' processes, too, run this checkout's code
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(own), *filter(None, path)])
     return found
 
 
