@@ -9,7 +9,7 @@ import pytest
 from descent.core.files import write_json
 from descent.report.judged import sealed
 from descent.workflow import ending
-from descent.workflow.telling import WIDTH, name_of, reason, short, span, why
+from descent.workflow.phrases import WIDTH, name_of, reason, short, span, why
 from descent.workflow.terminal import Course, Failure, Lines, Watch, weights
 from descent.workflow.terminal import ending as ending_words
 from support import make_project, snakemake

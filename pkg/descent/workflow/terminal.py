@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from descent.workflow.telling import name_of, reason, short, span, why
+from descent.workflow.phrases import name_of, reason, short, span, why
 
 QUIET = "DESCENT_TERMINAL"  # set where this process tells what failed, so that the jobs need not
 HANDLER = "DefaultStreamHandler"
@@ -107,7 +107,7 @@ class Watch(logging.Handler):
 
 
 class Lines(logging.Formatter):
-    """Snakemake's events as lines of at most `telling.WIDTH` characters; an empty text is not written.
+    """Snakemake's events as lines of at most `phrases.WIDTH` characters; an empty text is not written.
 
     handler: the one that writes them, which is kept from putting a blank line before every job that starts.
     """
