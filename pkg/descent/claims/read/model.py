@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from descent.claims.estimate.base import DATA
 from descent.claims.read.checks import Alternative, Check, Comparison, Rules
@@ -58,6 +58,9 @@ class Estimate(Strict):
     )
     paper: Number | None = doc(
         "The paper's number for this quantity, in the same unit, shown beside ours.", default=None
+    )
+    words: Annotated[str, StringConstraints(min_length=3, max_length=48)] | None = doc(
+        "A few words for the front page, where the arithmetic does not say by itself what the number is.", default=None
     )
 
 
