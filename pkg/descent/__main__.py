@@ -186,7 +186,9 @@ def _run(options: argparse.Namespace) -> int:
 
     refuse_missing_cuda({job.id: job.device for job in jobs})
     from descent.runner.run import execute
+    from descent.workflow.script import plain_torch
 
+    plain_torch()
     results = (options.results or root / "results" / "run") / plan.study.label
     for id in _needed_first(plan, jobs):
         if not is_current(plan.jobs[id], results):

@@ -40,7 +40,10 @@ class After:
             module.set_default_dtype(module.float64)
             module.set_num_threads(3)
             module.manual_seed(1234)
-            module.use_deterministic_algorithms(False)
+            module.set_default_device("meta")
+            module.set_grad_enabled(False)
+            module.set_flush_denormal(True)
+            module.set_float32_matmul_precision("medium")
 
         spec.loader.exec_module = run
         return spec
@@ -98,7 +101,7 @@ ENVIRONMENTS: dict[str, Callable[[Path], dict[str, str]]] = {
     "a time zone at the date line": lambda folder: {"TZ": "Pacific/Kiritimati"},
     "a temporary folder of 140 characters": temporary,
     "thread variables of every library": threads,
-    "another default dtype, thread count and seed from sitecustomize": defaults,
+    "another default dtype, device, precision, seed and no gradients from sitecustomize": defaults,
     "PIP_USER, a user base, a hash seed": lambda folder: {
         "PIP_USER": "1", "PYTHONUSERBASE": str(folder / "user"), "PIP_REQUIRE_VIRTUALENV": "1",
         "PYTHONHASHSEED": "4711",

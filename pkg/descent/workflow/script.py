@@ -52,12 +52,25 @@ def logged(snakemake: Any) -> Iterator[Callable[[str], None]]:
             log.close()
 
 
+def plain_torch() -> None:
+    """PyTorch as it is installed: what a user's start-up files set for all their programs decides no result."""
+    import torch
+
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+    torch.set_float32_matmul_precision("highest")
+    torch.set_flush_denormal(False)
+    torch.set_grad_enabled(True)
+    torch.use_deterministic_algorithms(False)
+
+
 def train(*, rule: str, wildcards: Mapping[str, str], log: str, job: str, results: str, into: str) -> None:
     """One job of the rule `rule`: see `descent.runner.run.execute`. job: as JSON."""
     with logged(SimpleNamespace(rule=rule, wildcards=wildcards, log=[log])) as say:
         from descent.core.job import Job
         from descent.runner.run import execute
 
+        plain_torch()
         execute(Job.from_json(job), Path(results), into=Path(into), say=say)
 
 
