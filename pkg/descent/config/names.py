@@ -213,5 +213,13 @@ class _Names:
     def _unknown(self, key: str, what: str, names: Iterable[str], known: Iterable[str]) -> Iterator[str]:
         known = list(known)
         for name in names:
-            if name not in known:
-                yield f"{self.where}.{key}: unknown {what} `{name}`{nearest(name, known)}; known: {listed(known)}"
+            if name in known:
+                continue
+            if what == "setting" and name in self.room.settings:
+                yield (
+                    f"{self.where}.{key}: no card of this experiment takes `{name}`, which settings.py has: name it in the "
+                    f"`settings` of a MethodCard, or of the ExperimentCard, in room.py"
+                )
+            else:
+                declared = "; methods are declared in room.py" if what == "method" else ""
+                yield f"{self.where}.{key}: unknown {what} `{name}`{nearest(name, known)}; known: {listed(known)}{declared}"

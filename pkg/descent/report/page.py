@@ -49,7 +49,7 @@ def write_page(results: Results, folder: Path, costs: Path | None = None) -> Pat
     write_text(folder / "results.csv", results_csv(tables))
     write_text((costs or folder) / "cost.html", cost_page(results))
     text = render(
-        "page.html", paper=judged, config=results.config, label=judged["label"], smoke=results.scale == "smoke",
+        "page.html", paper=judged, config=results.config, label=judged["label"], smoke=results.scale == "smoke", dev=judged["seeds"] == "dev",
         looks=swatches(results), cards=results.room.methods, metrics=results.room.metrics, folded=FOLDED,
         experiments=[_experiment(results, name, config) for name, config in results.config.experiments.items()],
         finals=tables, tuning=_tuning(results), claims=_claims(results, judged, pictures, folder.parent), figures=_figures(folder, pictures),

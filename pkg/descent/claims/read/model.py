@@ -48,7 +48,7 @@ class Estimate(Strict):
         default="linear",
     )
     estimator: Annotated[Estimator, BeforeValidator(_named)] = doc(
-        "A name, or {kind: name, ...options}.", default_factory=default
+        "A name, or {kind: name, ...options}: see [estimators.md](estimators.md).", default_factory=default
     )
     data: Literal[tuple(DATA)] = doc(
         "What the numbers of the seeds are like: decides which estimators may be used.", default="normal"
