@@ -57,3 +57,20 @@ def test_an_error_of_the_study_is_told_where_its_log_is_full(monkeypatch, capfd)
         raise StudyError("x is damaged; delete it")
     said = capfd.readouterr().err
     assert "rule judge (paper=tiny) failed: x is damaged; delete it" in said and "Traceback" not in said
+
+
+def test_elsewhere_records_and_report_go_below_the_folder_that_is_worked_in(project, tmp_path, monkeypatch):
+    """And the scripts of the rules are told the same, whatever `config` is in the workflow that took them in."""
+    from descent.workflow.script import study
+    from descent.workflow.study import CONFIG, placed
+
+    for name in (CONFIG, "PYTHONPATH"):
+        monkeypatch.setenv(name, "")
+    assert placed(project, {"scale": "smoke"}, project) == {"scale": "smoke"}
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = placed(project, {"scale": "smoke", "reports": "~/mine"}, tmp_path / "there")
+    assert found["results"] == str(tmp_path / "there" / "results") and found["reports"] == str(tmp_path / "mine")
+    monkeypatch.setenv("DESCENT_ROOT", str(project))
+    asked = study(SimpleNamespace(config={"something": "of the workflow's own"}))
+    assert str(asked.results) == str(tmp_path / "there" / "results" / "smoke") and asked.root == project
+    assert asked.records_of("tiny")[0].startswith(str(tmp_path / "there"))
