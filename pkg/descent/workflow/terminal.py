@@ -46,8 +46,8 @@ class Course:
     behind: the jobs that wait for one."""
 
     weight: Callable[[str, str], float] = lambda rule, name: 1.0
-    behind: Callable[[int], Iterable[int]] = lambda id: ()
     clock: Callable[[], float] = time.monotonic
+    behind: Callable[[int], Iterable[int]] = lambda id: ()
     began: dict[int, tuple[str, str, float]] = field(default_factory=dict)
     ahead: dict[int, float] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
