@@ -74,3 +74,15 @@ def test_elsewhere_records_and_report_go_below_the_folder_that_is_worked_in(proj
     asked = study(SimpleNamespace(config={"something": "of the workflow's own"}))
     assert str(asked.results) == str(tmp_path / "there" / "results" / "smoke") and asked.root == project
     assert asked.records_of("tiny")[0].startswith(str(tmp_path / "there"))
+
+
+def test_what_start_up_files_set_of_pytorch_decides_no_result():
+    import torch
+
+    from descent.workflow.script import plain_torch
+
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    torch.set_grad_enabled(False)
+    plain_torch()
+    assert torch.ones(2).dtype == torch.float32 and torch.ones(2).device.type == "cpu" and torch.is_grad_enabled()
