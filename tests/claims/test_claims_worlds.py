@@ -163,6 +163,22 @@ def test_draws_are_the_same_every_time_and_a_seed_s_luck_is_shared():
     assert 0.3 < np.corrcoef(one.ravel(), other.ravel())[0, 1] < 0.7
 
 
+def test_experiments_with_common_streams_may_share_a_seed_s_luck():
+    import numpy as np
+
+    def apart(**more):
+        rules = [
+            {"experiment": e, "metric": "y", "mean": 1.0, "sd": 0.1, "correlation": 0.9, **(more if e == "f" else {})}
+            for e in "ef"
+        ]
+        cells = [Cell("a", {}, tuple(range(1000, 1010)))]
+        source = WorldSource(parse_world(rules, "x"), Planned({"e": cells, "f": cells}), 500)
+        one, two = (numbers(source, experiment=e).cells.value.ravel() for e in "ef")
+        return np.corrcoef(one, two)[0, 1]
+
+    assert abs(apart()) < 0.05 and apart(common="e") == pytest.approx(0.9, abs=0.02)
+
+
 def test_a_world_that_says_too_little_or_nonsense_is_told():
     with pytest.raises(ConfigError, match=r"the world says nothing of e .method a, size 1., metric z"):
         numbers(world(), metric="z", where={"size": 1})

@@ -60,10 +60,14 @@ def test_a_changed_ledger_is_refused():
         dataclasses.replace(ledger, epsilon=1.0).confirm()
 
 
-def test_a_run_that_does_something_else_is_refused():
-    ledger = Ledger.open(**RUN)
-    ledger.match(rate=128 / 6000, steps=100, noise_std=ledger.noise_multiplier)
-    with pytest.raises(SettingError, match=r"would use noise on the sum 0\.5 where its ledger accounts for 0\.84"):
-        ledger.match(rate=128 / 6000, steps=100, noise_std=0.5)
-    with pytest.raises(SettingError, match="number of steps 101"):
-        ledger.match(rate=128 / 6000, steps=101, noise_std=ledger.noise_multiplier)
+@pytest.mark.parametrize("accountant", ["rdp", "opacus", "prv"])
+def test_a_budget_overspent_by_two_parts_in_a_thousand_million_is_refused(accountant):
+    ledger = Ledger.open(**RUN, accountant=accountant)
+    short = {**RUN, "accountant": accountant, "noise": ledger.noise_multiplier}
+    with pytest.raises(SettingError, match="more than the budget"):
+        Ledger.open(**{**short, "budget": ledger.epsilon / (1 + 2e-9)})
+    assert Ledger.open(**{**short, "budget": ledger.epsilon / (1 + 5e-10)}).epsilon == ledger.epsilon
+    with pytest.raises(SettingError, match="more than the budget"):
+        Ledger.open(**{**short, "noise": ledger.noise_multiplier * (1 - 1e-5)})
+    with pytest.raises(SettingError, match="more than the budget"):
+        dataclasses.replace(ledger, budget=ledger.epsilon / (1 + 2e-9)).confirm()

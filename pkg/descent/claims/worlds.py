@@ -53,6 +53,10 @@ class WorldRule(Strict):
     correlation: Annotated[float, Field(ge=0, le=1)] = doc(
         "With the seed's common part, which methods and settings share.", default=COMMON
     )
+    common: str | None = doc(
+        "The experiment whose seeds' common part it shares, where streams are shared and as many seeds are planned; its own by default.",
+        default=None,
+    )
     censored: Rate = doc("Rate at which a level is never reached.", default=0.0)
     diverged: Rate = doc("Rate of divergence.", default=0.0)
     undefined: Rate = doc("Rate of undefined values.", default=0.0)
@@ -165,7 +169,7 @@ class WorldSource:
     def _column(self, operand, setting, rule: WorldRule, keys: tuple[Key, ...]) -> tuple[np.ndarray, np.ndarray]:
         """(D, n) numbers and statuses of one setting."""
         n, mean = len(keys), rule.level(operand, setting)
-        common = self._normal(f"common {operand.experiment}", keys)
+        common = self._normal(f"common {rule.common or operand.experiment}", keys)
         what = f"{operand.experiment} {operand.metric} {sorted(wanted(operand, setting).items(), key=str)} {kind_of(operand)} {operand.read!r}"
         z = np.sqrt(rule.correlation) * common + np.sqrt(1 - rule.correlation) * self._normal(what, keys)
         if rule.law == "exact":

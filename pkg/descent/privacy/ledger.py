@@ -1,7 +1,7 @@
 """What a private run spends, fixed before it starts.
 
 The ledger is the only source of a run's noise: the sampler reads `rate`, the optimiser `noise_multiplier` and the
-loop `steps` from it, so what is accounted is what is done.
+loop `steps` from it. Whether they did is what a `Witness` says afterwards.
 """
 
 from __future__ import annotations
@@ -88,17 +88,6 @@ class Ledger:
                 f"privacy: the ledger says epsilon {self.epsilon:.6g}, but {where} spends {spent:.6g} by "
                 f"`{self.accountant}`; open the ledger anew"
             )
-
-    def match(self, *, rate: float, steps: int, noise_std: float) -> None:
-        """Refuse a run about to do something else than what is accounted. noise_std: of the noise on the sum."""
-        done = {"sampling rate": rate, "number of steps": steps, "noise on the sum": noise_std}
-        accounted = (self.rate, self.steps, self.noise_std)
-        for (what, value), entry in zip(done.items(), accounted, strict=True):
-            if not math.isclose(value, entry, rel_tol=1e-9):
-                raise SettingError(
-                    f"privacy: the run would use {what} {value:.6g} where its ledger accounts for {entry:.6g}; "
-                    "build the run from its ledger"
-                )
 
     def entries(self) -> dict[str, float]:
         """The numbers that a run records of itself."""

@@ -23,6 +23,7 @@ from descent.report.first import first_verdicts, on_fresh_seeds
 from descent.report.front import matching
 from descent.report.html import image, render
 from descent.report.judged import VERDICTS_FILE, cost_rows, label, read_verdicts
+from descent.report.other_scales import verdicts_elsewhere
 from descent.report.runs import runs_of
 from descent.report.tables import (
     cells_of,
@@ -130,9 +131,13 @@ def _missing(judged: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _claims(
     results: Results, judged: Mapping[str, Any], pictures: list[dict[str, Any]], report: Path
 ) -> list[dict[str, Any]]:
-    """The claims; the first that names a figure shows it, later ones point to it. report: the folder with the first verdicts."""
+    """The claims; the first that names a figure shows it, later ones point to it. report: the folder with the first verdicts.
+
+    What the other scale says of a claim comes with it.
+    """
     shown: set[str] = set()
     before = first_verdicts(report, results.config, results.scale)
+    others = verdicts_elsewhere(report, results.config.paper)
     claims = []
     for claim in judged["claims"]:
         picture = matching(pictures, claim["figure"])
@@ -141,7 +146,8 @@ def _claims(
             shown.add(picture["name"])
         fresh = on_fresh_seeds(results.config, claim["experiments"], results.scale)
         own = {"picture": picture["name"] if picture else None, "show": first}
-        claims.append({**claim, **own, "before": before.get(claim["claim"]) if fresh else None})
+        own |= {"before": before.get(claim["claim"]) if fresh else None, "others": others.get(claim["claim"], [])}
+        claims.append({**claim, **own})
     return claims
 
 

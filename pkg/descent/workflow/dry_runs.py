@@ -17,7 +17,7 @@ DRAWS = 200
 POWER = 0.8
 INTRODUCTION = """# Dry runs
 
-Every claim judged in {draws} draws of its paper's world (`world:` in config/papers/), as the plan of the scale has it, before anything is run and
+Every claim judged in {draws} draws of its paper's world (`world:` in config/papers/), as the plan of the scale has it, measured time included, before anything is run and
 as if all data were at hand. Made by `make dry-runs`. A column's head says which verdict should be given there and the cells how often it was: as
 stated and swapped in at least 80 % of draws, no effect in at most 5 %, a broken control and missing seeds always.
 """
@@ -32,7 +32,7 @@ Run at this scale and read by no claim, for figures and tables: {}.
 
 def dry_runs(root: Path, scale: str, papers: str = "all", draws: int = DRAWS) -> dict[str, list[Outcome]]:
     """paper -> the outcome of each claim; papers without a world are left out. Raises ConfigError where a world says too little."""
-    plan = make_plan(root, read_study(root, {"scale": scale, "papers": papers}), any_data=True)
+    plan = make_plan(root, read_study(root, {"scale": scale, "papers": papers, "bench": True}), any_data=True)
     found = {}
     for slug, paper in plan.papers.items():
         if paper.world:

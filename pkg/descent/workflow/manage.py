@@ -147,10 +147,25 @@ def check(root: Path, scale: str, papers: str | None) -> int:
         reports = Path(folder) / "reports"
         if (root / "reports" / "bench").is_dir():  # measured time is stored with the reports, and verdicts rest on it
             shutil.copytree(root / "reports" / "bench", reports / "bench")
+        _beside(root / "reports", reports, scale)
         command = ["snakemake", *config, f"reports={reports}", "--", f"{reports / scale}/index.html"]
         if subprocess.run(command, cwd=root).returncode:
             raise StudyError("the fresh run failed: see above")
         return _compared(before, reports / scale, papers)
+
+
+def _beside(committed: Path, reports: Path, scale: str) -> None:
+    """Give a report in another folder what its pages show beside their own verdicts: first verdicts, those of the other scale."""
+    from descent.report.first import FIRST_FILE
+    from descent.report.other_scales import reports_of
+
+    shown = [committed / scale / FIRST_FILE]
+    for page in sorted((committed / scale).glob("*/index.html")):
+        shown += reports_of(committed / scale, page.parent.name).values()
+    for file in shown:
+        if file.is_file():
+            (reports / file.relative_to(committed)).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file, reports / file.relative_to(committed))
 
 
 def _finished(root: Path, scale: str, papers: str | None, config: list[str]) -> bool:

@@ -22,6 +22,7 @@ from descent.core.files import digest
 from descent.core.job import ARRAYS, CHOSEN, RECORDS, SIDECAR, Job
 from descent.core.leftovers import sweep
 from descent.data.cards import cards
+from descent.report.other_scales import hashes
 from descent.results.stored import Results
 from descent.runner.source import job_source, module_text, source_hash
 from descent.workflow.handover import hand_over, handed_over
@@ -151,7 +152,10 @@ class Study:
         captions = module_text(f"{package}.figures")  # docstrings are captions, and no source hash sees them
         drawn = [f"{package}.figures"] if captions else []
         code = source_hash(f"{package}.room", *drawn, "descent.report.page", "descent.report.figures")
-        return digest([_plain(config), self.label, code, captions, self.templates()])
+        elsewhere = hashes(self.root / self.reports, paper)
+        return digest(
+            [_plain(config), self.label, code, captions, self.templates(), *([elsewhere] if elsewhere else [])]
+        )
 
     def templates(self) -> str:
         """The hash of the report's templates, styles and scripts."""

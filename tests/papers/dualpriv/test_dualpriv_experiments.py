@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from dualpriv_world import ledger
 
 from descent.config.model import StudyConfig
 from descent.config.plan import make_plan
@@ -16,14 +15,14 @@ from descent.core.context import Need
 from descent.core.errors import SettingError
 from descent.core.streams import Streams
 from descent.papers.dualpriv import cost, footprint
-from descent.papers.dualpriv.auditing import attacked_records
+from descent.papers.dualpriv.auditing import canaries
 from descent.papers.dualpriv.cost import bench
 from descent.papers.dualpriv.decoder import Shape
 from descent.papers.dualpriv.footprint import Counting
 from descent.papers.dualpriv.plans import PLANS
 from descent.papers.dualpriv.room import ROOM
-from descent.papers.dualpriv.training import Run, fusion_std, open_ledger
-from descent.papers.dualpriv.world import World
+from descent.papers.dualpriv.training import fusion_std, open_ledger
+from descent.papers.dualpriv.world import World, bases_of
 from descent.privacy import noise_multiplier
 from descent.runner.run import perform
 
@@ -65,7 +64,7 @@ def do(plan, data, needs, experiment, block, **options):
     [
         ("accuracy", "dual"), ("accuracy", "dpsgd"), ("accuracy", "dpzo"), ("ablation", "m2"), ("ablation", "low_rank"),
         ("ablation", "no_fusion"), ("ablation", "random_tokens"), ("ablation", "random_blocks"), ("ablation", "zero_shot"),
-        ("audit", "dual"), ("audit", "no_noise"), ("mechanism", "all"), ("stress", "all"), ("adam", "dual_adam"),
+        ("audit", "dual"), ("audit", "dpsgd"), ("game", "all"), ("mechanism", "all"), ("stress", "all"), ("adam", "dual_adam"),
         ("tokens", "all"), ("footprint", "all"), ("footprint_7b", "all"),
     ],
 )  # fmt: skip
@@ -75,7 +74,9 @@ def test_a_job_gives_declared_metrics_and_the_same_bytes_again(plan, data, needs
     assert set(frame["metric"]) <= set(ROOM.metrics)
     assert set(frame["method"]) == {v.method for v in job.variants}
     finite = np.isfinite(frame["value"])
-    assert (frame.loc[~finite, "status"] == "undefined").all() and (frame.loc[finite, "status"] == "ok").all()
+    # epsilon = inf lies beyond every number; everything else is one.
+    assert set(frame.loc[~finite, "metric"]) <= {"epsilon_spent", "epsilon_numerical"}
+    assert (frame.loc[~finite, "status"] == "censored").all() and (frame.loc[finite, "status"] == "ok").all()
     again = do(plan, data, needs, experiment, block)[1]
     assert frame.equals(again.frame(job))
     assert all(np.array_equal(records.arrays[n], again.arrays[n]) for n in records.arrays)
@@ -83,8 +84,14 @@ def test_a_job_gives_declared_metrics_and_the_same_bytes_again(plan, data, needs
 
 def test_nothing_private_is_kept(plan, data, needs):
     """No array or metric has an entry a private record, a canary or a scene of the test pool."""
-    private = {512, 50, 562, 100, 200}
-    for experiment, block in (("accuracy", "dual"), ("ablation", "m2"), ("audit", "dual"), ("mechanism", "all")):
+    private = {512, 50, 20, 4}
+    for experiment, block in (
+        ("accuracy", "dual"),
+        ("ablation", "m2"),
+        ("audit", "dual"),
+        ("game", "all"),
+        ("mechanism", "all"),
+    ):
         job, records = do(plan, data, needs, experiment, block)
         for name, array in records.arrays.items():
             assert name.startswith(("kept: ", "roc: ")) and not private & set(array.shape)
@@ -140,6 +147,19 @@ def test_killed_and_resumed_gives_the_same_bytes(plan, data, needs, tmp_path):
     assert all(np.array_equal(whole.arrays[n], resumed.arrays[n]) for n in whole.arrays)
 
 
+def test_two_seeds_on_one_base_do_not_share_a_checkpoint(plan, data, needs, tmp_path):
+    """The audit trains its seeds one after another: each from its own start, whatever an earlier one has saved."""
+    [job] = [j for j in plan.of("dualpriv", "audit") if j.block == "dual"]
+    variants = tuple(replace(v, seeds=(500, 502)) for v in job.variants)
+    job = replace(job, variants=variants)
+    own = {"base": needs["dualpriv/pretrain/base-content"]}
+    saved = perform(job, data=data, needs=own, checkpoint=FileCheckpoint(tmp_path / "checkpoint.pt", "key", 0.0))
+    plain = perform(job, data=data, needs=own)
+    assert plain.frame(job).equals(saved.frame(job))
+    areas = plain.frame(job).query("metric == 'mia_auc_low' and noise_share == 0")["value"]
+    assert areas.nunique() == 2
+
+
 def test_a_seed_does_not_notice_the_others_of_its_batch(plan, data, needs):
     for block in ("dual", "dpzo"):
         [job] = [j for j in plan.of("dualpriv", "accuracy") if j.block == block]
@@ -166,14 +186,13 @@ def test_fusion_noise_has_the_size_of_its_reading():
     assert sizes == {"none": 0.0, "sigmaC": 2 * ledger.noise_multiplier, "sigmaC/B": 2 * ledger.noise_multiplier / 64}
     for plan, more in ((PLANS["dpsgd"], {}), (PLANS["no_fusion"], {}), (PLANS["dual"], {"contextual": 0})):
         assert fusion_std(ledger, plan, {**params, "fuse_noise": "sigmaC", **more}) == 0
-    assert open_ledger(PLANS["no_noise"], params).noise_multiplier == 0
 
 
 def test_each_control_changes_one_part_of_dual_priv():
     dual = PLANS["dual"]
     changes = {
         "m1": {"blocks"}, "m2": {"tokens"}, "no_fusion": {"fused"}, "random_tokens": {"tokens"}, "random_blocks": {"blocks"},
-        "l2_blocks": {"blocks"}, "low_rank": {"blocks"}, "dual_adam": {"optimiser"}, "no_noise": {"noisy"},
+        "l2_blocks": {"blocks"}, "low_rank": {"blocks"}, "dual_adam": {"optimiser"},
     }  # fmt: skip
     for method, parts in changes.items():
         assert {f for f in dual._fields if getattr(PLANS[method], f) != getattr(dual, f)} == parts
@@ -181,7 +200,9 @@ def test_each_control_changes_one_part_of_dual_priv():
 
 
 def test_the_base_job_examines_pruning_on_public_scenes(needs):
-    frame = needs["dualpriv/pretrain/base-content"].records.set_index("metric")["value"]
+    frame = needs["dualpriv/pretrain/base-content"].records
+    assert set(frame["seed"]) == {500, 501}
+    frame = frame[frame["seed"] == 500].set_index("metric")["value"]
     assert frame["digit_recall_random"] == pytest.approx(8 / 36, abs=0.1)
     assert 0 <= frame["public_accuracy_pruned"] <= 1
     stress = needs["dualpriv/pretrain/base-spatial"].records["metric"]
@@ -220,24 +241,66 @@ def test_timed_steps_of_the_papers_size_share_their_weights_and_move_the_adapter
         assert cases[0].theta.isfinite().all() and not torch.equal(cases[0].theta, before)
 
 
-def test_every_seed_attacks_scenes_of_its_own(needs, data):
+def test_every_seed_is_attacked_on_scenes_and_answers_of_its_own(needs, data):
     """An interval over seeds that all attacked the same scenes would leave out the choice of scenes."""
     base = needs["dualpriv/pretrain/base-content"].arrays
     world = World.load(base, data["digits"], Streams("dualpriv"), "content", CPU.device)
-    params = {"records": 300, "attacked": 100, "contextual": 4, "dominant": 8, "fuse_noise": "none"}
-    private = world.inputs(world.split("private", 300), "cls", 8, 4)
-    problem = SimpleNamespace(train=private)
-    done = Run(PLANS["dual"], ledger(), problem, None, None, None)
-    sets = [attacked_records(world, done, params, seed) for seed in (500, 501)]
-    rows = {tuple(row.tolist()) for row in private.x.flatten(1)}
-    for members, others in sets:
-        assert len(members.answer) == len(others.answer) == 100
-        assert len({tuple(row.tolist()) for row in members.x.flatten(1)} & rows) == 100, "members are private records"
-        assert not {tuple(row.tolist()) for row in others.x.flatten(1)} & rows, "the others are fresh"
-    (first, other), (second, another) = sets
-    assert not torch.equal(first.x, second.x) and not torch.equal(other.x, another.x)
-    again = attacked_records(world, done, params, 500)
-    assert torch.equal(again[0].x, first.x) and torch.equal(again[1].x, other.x)
+    first, second, again = (canaries(world, 100, seed) for seed in (500, 501, 500))
+    assert not torch.equal(first.encoded.hidden, second.encoded.hidden) and not torch.equal(first.answer, second.answer)
+    assert torch.equal(first.encoded.hidden, again.encoded.hidden) and torch.equal(first.answer, again.answer)
+    assert set(first.answer.tolist()) <= set(range(20, 32)) and len(set(first.answer.tolist())) > 8
+
+
+def test_each_seed_trains_on_its_own_base(plan, data, needs):
+    """Seed s on base s modulo their number, and on no other: with the bases exchanged the others' numbers come out."""
+    arrays = needs["dualpriv/pretrain/base-content"].arrays
+    assert arrays["base"].shape[0] == 2 and not np.array_equal(*arrays["base"])
+    assert bases_of(arrays, (500, 501, 502)) == [(0, (500, 502)), (1, (501,))]
+    [job] = [j for j in plan.of("dualpriv", "accuracy") if j.block == "dual"]
+    [variant] = job.variants
+    job = replace(job, variants=(replace(variant, seeds=(500, 501)),))
+
+    def losses(bases):
+        need = Need(needs["dualpriv/pretrain/base-content"].records, {**arrays, "base": bases})
+        frame = perform(job, data=data, needs={"base": need}).frame(job)
+        return frame[(frame["metric"] == "loss") & (frame["step"] == 4)].sort_values("seed")["value"].to_numpy()
+
+    both, swapped = losses(arrays["base"]), losses(arrays["base"][::-1])
+    first, second = (losses(np.stack([arrays["base"][i]] * 2)) for i in (0, 1))
+    np.testing.assert_allclose(both, [first[0], second[1]], rtol=1e-5)
+    np.testing.assert_allclose(swapped, [second[0], first[1]], rtol=1e-5)
+    assert abs(both - swapped).min() > 1e-4
+
+
+def test_the_default_dtype_of_the_user_changes_nothing(plan, data, needs):
+    jobs = [
+        ("accuracy", "dual"),
+        ("accuracy", "dpzo"),
+        ("ablation", "random_tokens"),
+        ("audit", "dual"),
+        ("mechanism", "all"),
+    ]
+    expected = [do(plan, data, needs, *which)[1] for which in jobs]
+    [first] = [j for j in plan.of("dualpriv", "pretrain") if j.block == "base-content"]
+    torch.set_default_dtype(torch.float64)
+    try:
+        base = perform(first, data=data)
+        found = [do(plan, data, needs, *which)[1] for which in jobs]
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert np.array_equal(base.arrays["base"], needs["dualpriv/pretrain/base-content"].arrays["base"])
+    for one, other, which in zip(expected, found, jobs, strict=True):
+        job = do(plan, data, needs, *which)[0]
+        assert one.frame(job).equals(other.frame(job)), which
+
+
+def test_no_noise_is_an_infinite_epsilon(plan, data, needs):
+    [job] = [j for j in plan.of("dualpriv", "accuracy") if j.block == "dual"]
+    [variant] = job.variants
+    free = replace(job, variants=(replace(variant, params={**variant.params, "epsilon": "inf"}),))
+    frame = perform(free, data=data, needs={"base": needs["dualpriv/pretrain/base-content"]}).frame(free)
+    spent = frame[frame["metric"].isin(["epsilon_spent", "epsilon_numerical"])]
+    assert len(spent) == 2 and (spent["value"] == np.inf).all() and (spent["status"] == "censored").all()
 
 
 def test_a_real_checkpoint_is_not_run_until_its_folders_are_named(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -163,3 +165,28 @@ def test_measures_take_arrays():
     floors = noise_floor(y, splits=5)
     assert floors.shape == (5,) and (floors > 0).all() and torch.equal(floors, noise_floor(torch.tensor(y), splits=5))
     assert procrustes(torch.tensor(rows, dtype=torch.float32), rows.astype(np.float32)).dtype == torch.float32
+
+
+def defaults(function):
+    """What is left out of a call, by name."""
+    return {n: p.default for n, p in inspect.signature(function).parameters.items() if p.default is not p.empty}
+
+
+def test_what_is_left_out_is_what_the_study_has():
+    network = {
+        "rule": "eprop",
+        "alpha": 0.1,
+        "activation": "retanh",
+        "gain": 1.0,
+        "dale": False,
+        "density": 1.0,
+        "seed": 0,
+    }
+    assert defaults(RateRNN) == {**network, "dtype": None, "device": None}
+    assert defaults(train) == {
+        **network, "mask": None, "recordings": None, "window": slice(None), "steps": 500, "every": 10, "lr": 5e-4, "penalty": 10.0,
+        "target_error": 0.15, "callback": None,
+    }  # fmt: skip
+    assert defaults(noise_floor) == {"half": None, "splits": 100, "seed": 0}
+    assert defaults(dsa) == {"components": 10, "delays": 5, "rank": 10, "alignment_steps": 200}
+    assert defaults(cca) == {"components": 20}

@@ -1,5 +1,6 @@
 """public.py: the page's example, the same numbers as the research steps, refusals, seeds, dtypes, nothing changed outside."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -152,3 +153,20 @@ def test_descend_refuses_too():
         guesscheck.descend(A, y, depth=2, width=3, lr=-1.0)
     with pytest.raises(SettingError, match="descend: `steps` must lie in"):
         guesscheck.descend(A, y, depth=2, width=3, steps=0)
+
+
+def defaults(function):
+    """What is left out of a call, by name."""
+    return {n: p.default for n, p in inspect.signature(function).parameters.items() if p.default is not p.empty}
+
+
+def test_what_is_left_out_is_what_the_page_says():
+    """The paper's runs over widths: linear, normal weights, nothing normalised; a million guesses."""
+    assert defaults(guesscheck.guess_and_check) == {
+        "activation": "linear", "prior": "gauss", "normalised": False, "truth": None, "method": "auto", "guesses": 1_000_000,
+        "seed": 0,
+    }  # fmt: skip
+    assert defaults(guesscheck.descend) == {
+        "activation": "linear", "lr": 1e-3, "steps": 20_000, "start_scale": 1e-3, "momentum": 0.0, "truth": None, "seed": 0,
+        "callback": None,
+    }  # fmt: skip

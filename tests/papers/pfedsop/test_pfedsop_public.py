@@ -1,6 +1,7 @@
 """`train` and `personalise` as their users call them."""
 
 import copy
+import inspect
 import random
 
 import numpy as np
@@ -182,3 +183,16 @@ def test_personalise_is_the_client_s_half():
         pfedsop.personalise(x, own, shared[0], lr=1.0)
     with pytest.raises(SettingError, match="must name the same tensors"):
         pfedsop.personalise(named[0], {"w": named[1]["w"]}, named[2], lr=1.0)
+
+
+def defaults(function):
+    """What is left out of a call, by name."""
+    return {n: p.default for n, p in inspect.signature(function).parameters.items() if p.default is not p.empty}
+
+
+def test_what_is_left_out_is_what_the_study_has():
+    assert defaults(pfedsop.train) == {
+        "local_steps": 20, "batch": 10, "local_lr": 0.01, "lr": None, "rho": 100.0, "sharpness": 1.0, "method": "pfedsop",
+        "test": None, "seed": 0, "callback": None,
+    }  # fmt: skip
+    assert defaults(pfedsop.personalise) == {"rho": 100.0, "sharpness": 1.0}

@@ -1,5 +1,7 @@
 """The public classes: the documented example, no twin of the study's method, refusals, precisions, scikit-learn."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -182,3 +184,29 @@ def test_scikit_learn_takes_them():
     search = GridSearchCV(RobustLogisticRegression(method="exact"), {"radius": [0.05, 0.2]}, cv=3).fit(x, y > 0)
     assert search.best_params_["radius"] in (0.05, 0.2)
     assert sklearn.base.clone(RobustLinearRegression(0.3)).radius == 0.3
+
+
+def defaults(function):
+    """What is left out of a call, by name."""
+    return {n: p.default for n, p in inspect.signature(function).parameters.items() if p.default is not p.empty}
+
+
+def test_what_is_left_out_is_what_the_study_has():
+    common = {"radius": 0.1, "method": "psgd", "epsilon": 0.1, "decay": 1.0, "deviation": None, "steps": 4000, "samples": 16,
+              "fit_intercept": True, "random_state": 0}  # fmt: skip
+    square = defaults(RobustLinearRegression)
+    assert square == {**square, **common, "batch": 16, "step_size": 0.05, "dual_step_size": 20.0}
+    logistic = defaults(RobustLogisticRegression)
+    assert logistic == {
+        **logistic,
+        **common,
+        "batch": 32,
+        "step_size": 0.3,
+        "dual_step_size": 100.0,
+        "label_cost": None,
+        "label_flip": 0.1,
+    }
+    assert defaults(RobustLoss) == {
+        "epsilon": 1e-2, "samples": 16, "sampler": "shifted", "deviation": None, "dual": (0.01, 5.0, 1000.0), "label_flip": 0.0,
+        "label_cost": 0.25, "ascents": 3, "seed": 0,
+    }  # fmt: skip

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from descent.core.iterate import Trace
 from descent.core.job import Job, Variant
 from descent.core.records import Records
 from descent.papers.dualpriv.first_order import PHASES
@@ -19,33 +20,48 @@ from descent.papers.dualpriv.lora import initial
 from descent.papers.dualpriv.plans import PLANS
 from descent.papers.dualpriv.problem import Features, Problem, answers
 from descent.papers.dualpriv.scenes import QUESTIONS
-from descent.papers.dualpriv.training import adapter, record_ledger, tokens_of, train
-from descent.papers.dualpriv.world import TASKS, Split, World
+from descent.papers.dualpriv.training import Run, adapter, joined, record_ledger, tokens_of, train
+from descent.papers.dualpriv.world import TASKS, Split, World, bases_of
 
 
 def run(job: Job, context: Any) -> Records:
-    """One job: its variants one after another, the seeds of each at once."""
+    """One job: each base with its seeds, on it the variants one after another, all seeds of one at once."""
     records = Records()
     task = job.variants[0].params["task"]
-    world = World.load(context.needs["base"].arrays, context.data["digits"], context.streams, task, context.device)
-    for variant in job.variants:
-        params = variant.params
-        test = world.split(params["pool"], params["test_records"])
-        plan = PLANS[variant.method]
-        held_out = tokens_of(world, test, plan, params)
-        measure = _measure(held_out, test, task)
-        if plan.order == "none":
-            _untrained(records, context, world, variant, held_out, measure)
+    arrays = context.needs["base"].arrays
+    runs: list[list[tuple[list[int], Run]]] = [[] for _ in job.variants]
+    every = tuple(dict.fromkeys(seed for variant in job.variants for seed in variant.seeds))
+    for base, seeds in bases_of(arrays, every):
+        world = World.load(arrays, context.data["digits"], context.streams, task, context.device, base)
+        for found, variant in zip(runs, job.variants, strict=True):
+            own = tuple(seed for seed in variant.seeds if seed in seeds)
+            if own:
+                found.append(([variant.seeds.index(s) for s in own], _one(context, world, variant, own, task)))
+    for found, variant in zip(runs, job.variants, strict=True):
+        records.add_trace(variant, joined(found, variant.seeds))
+        done = found[0][1]
+        if done.ledger is None:
             continue
-        private = world.split("private", params["records"])
-        steps, parts = params["steps"], params["curve"]
-        at = tuple({steps * i // parts for i in range(1, parts + 1)})
-        done = train(context, world, variant, private, measure, at)
-        records.add_trace(variant, done.trace)
         record_ledger(records, variant, done.ledger)
-        if plan.blocks and done.kept is not None:
-            records.array(f"kept: {variant.key}", _kept_share(done.kept, steps))
+        if done.plan.blocks and done.kept is not None:
+            kept = torch.cat([run.kept for _, run in found if run.kept is not None], 1)
+            records.array(f"kept: {variant.key}", _kept_share(kept, variant.params["steps"]))
     return records
+
+
+def _one(context: Any, world: World, variant: Variant, seeds: tuple[int, ...], task: str) -> Run:
+    """The seeds of one variant on one base: trained and measured."""
+    params = variant.params
+    test = world.split(params["pool"], params["test_records"])
+    plan = PLANS[variant.method]
+    held_out = tokens_of(world, test, plan, params)
+    measure = _measure(held_out, test, task)
+    if plan.order == "none":
+        return _untrained(context, world, variant, seeds, held_out, measure)
+    private = world.split("private", params["records"])
+    steps, parts = params["steps"], params["curve"]
+    at = tuple({steps * i // parts for i in range(1, parts + 1)})
+    return train(context, world, variant, private, measure, at, seeds=seeds)
 
 
 def _measure(held_out: Features, split: Split, task: str):
@@ -60,13 +76,14 @@ def _measure(held_out: Features, split: Split, task: str):
     return measure
 
 
-def _untrained(records: Records, context: Any, world: World, variant: Variant, held_out: Features, measure) -> None:
-    problem = Problem(adapter(world, variant.params), world.frozen, world.rotation(held_out.x.shape[1]), held_out)
-    theta = initial(problem.layout, [context.streams.torch("adapter", seed) for seed in variant.seeds])
+def _untrained(context: Any, world: World, variant: Variant, seeds, held_out: Features, measure) -> Run:
+    params, plan = variant.params, PLANS[variant.method]
+    problem = Problem(adapter(world, params), world.frozen, world.rotation(held_out.x.shape[1]), held_out)
+    theta = initial(problem.layout, [context.streams.torch("adapter", seed) for seed in seeds]).to(world.device)
     with torch.no_grad():
-        values = measure(problem, theta.to(world.device))
-    for metric, value in values.items():
-        records.add(variant, metric, value)
+        values = measure(problem, theta)
+    trace = Trace(np.zeros(1, dtype=np.int64), {m: v.cpu().numpy().astype(np.float64)[None] for m, v in values.items()})
+    return Run(plan, None, problem, theta, None, trace)
 
 
 def _kept_share(kept: Tensor, steps: int) -> np.ndarray:

@@ -23,7 +23,7 @@ from descent.papers.dualpriv.llava import Checkpoint, Record, embedded, encode, 
 from descent.papers.dualpriv.lora import Layout, adapted_linear, initial, layout, sample_copies
 from descent.papers.dualpriv.plans import PLANS, Plan
 from descent.papers.dualpriv.sampling import poisson_batches
-from descent.papers.dualpriv.training import record_ledger
+from descent.papers.dualpriv.training import fusion_std, open_ledger, record_ledger
 from descent.privacy.ledger import Ledger
 
 
@@ -120,13 +120,11 @@ def _train(records: Records, context: Any, checkpoint: Checkpoint, variant: Vari
     plan, p = PLANS[variant.method], variant.params
     budget = (None, 0) if plan.tokens == "all" else (p["dominant"], p["contextual"])
     context.say(f"{variant.key}: encoding {len(private)} private and {len(test)} test records")
-    kept, held_out = list(encode(checkpoint, private, *budget)), list(encode(checkpoint, test, *budget))
+    ledger = open_ledger(plan, {**p, "records": len(private)})
+    noise = {"fuse_std": fusion_std(ledger, plan, p), "generator": context.streams.torch("fusion noise", 0, "llava")}
+    # Noise on fused tokens of training records only, as in the study.
+    kept, held_out = list(encode(checkpoint, private, *budget, **noise)), list(encode(checkpoint, test, *budget))
     task = Task(checkpoint, layout(checkpoint.shape, p["rank"], p["alpha"]), kept)
-    ledger = Ledger.open(
-        budget=float(p["epsilon"]), delta=p["delta"], records=len(kept), batch=p["batch"], steps=p["steps"],
-        clip_norm=p["slope_clip" if plan.order == "zeroth" else "clip_norm"], accountant=p["accountant"],
-        noise=p["noise_multiplier"],
-    )  # fmt: skip
     found = []
     for seed in variant.seeds:
         theta = initial(task.layout, [context.streams.torch("adapter", seed)]).to(context.device)

@@ -35,7 +35,7 @@ def problem_of(visual: int, records: int, rank: int, alpha: float, device: torch
     generator = torch.Generator().manual_seed(0)
     weights = {name: z.to(device) for name, z in initial_parameters(sizes, generator).items()}
     frozen = freeze(sizes, weights)
-    x = torch.randn(records, visual + TEXT, sizes.width, generator=generator).to(device)
+    x = torch.randn(records, visual + TEXT, sizes.width, generator=generator, dtype=torch.float32).to(device)
     answer = torch.randint(VOCABULARY, (records,), generator=generator).to(device)
     table = rotation(sizes, "shared", visual, device)
     return Problem(layout(sizes.decoder, rank, alpha), frozen, table, features(frozen, x, answer))

@@ -126,20 +126,21 @@ def _layer(
 ) -> Tensor:
     """One layer, its first group being g; of the last layer only the last `answered` positions."""
     h = _norm(shape, x, frozen.norms[2 * layer]) if normed is None else normed
+    # A forward pass alone holds no tensor longer than it is used: no name here outlives its use.
     if answered is None:
-        q, k, v = linear(g, h).chunk(3, -1)
+        projected = [*linear(g, h).chunk(3, -1)]
     else:
-        q, (k, v) = linear(g, h[:, :, -answered:]), linear(g + 1, h).chunk(2, -1)
+        projected = [linear(g, h[:, :, -answered:]), *linear(g + 1, h).chunk(2, -1)]
         x = x[:, :, -answered:]
         g += 1
-    x = x + linear(g + 1, _attend(shape, q, k, v, rotation))
-    h = _norm(shape, x, frozen.norms[2 * layer + 1])
-    return x + linear(g + 3, _activate(shape, linear(g + 2, h)))
+    del h
+    x = x + linear(g + 1, _attend(shape, projected, rotation))
+    return x + linear(g + 3, _activate(shape, linear(g + 2, _norm(shape, x, frozen.norms[2 * layer + 1]))))
 
 
-def _attend(shape: Shape, q: Tensor, k: Tensor, v: Tensor, rotation: Rope) -> Tensor:
-    """Causal attention of the last `q.shape[2]` positions: (S, b, t, d)."""
-    q, k, v = (_split(shape, z) for z in (q, k, v))
+def _attend(shape: Shape, projected: list[Tensor], rotation: Rope) -> Tensor:
+    """Causal attention of the last `q.shape[2]` positions: (S, b, t, d). `projected`, [q, k, v], is emptied."""
+    v, k, q = (_split(shape, projected.pop()) for _ in range(3))
     q, k = _rotate(q, rotation), _rotate(k, rotation)
     score = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
     queries, keys = score.shape[-2:]

@@ -15,8 +15,7 @@ from descent.report import theme
 MAJORITY = 0.30
 MAIN = ("dual", "dpsgd", "dpzo")
 MEMORY = ("dual", "dpsgd", "dpzo", "dpzo_m1")
-GAME = ("noisy_mask", "clean_mask")  # in no other figure; the room has more methods than the palette has colours
-CAUGHT = ("no_noise", "clean_mask")  # negative controls
+MASKS = ("noisy_mask", "clean_mask")
 PARTS = (
     ("accuracy", "dual"), ("accuracy", "dpsgd"), ("ablation", "m1"), ("ablation", "m2"), ("ablation", "random_blocks"),
     ("ablation", "random_tokens"), ("ablation", "no_fusion"), ("ablation", "low_rank"), ("ablation", "dpzo_m1"),
@@ -31,9 +30,10 @@ def last(rows: pd.DataFrame) -> pd.DataFrame:
 
 def accuracy(frames) -> Figure:
     """Accuracy against epsilon; mean and 95 % interval over seeds (a bar from the least to the largest where there are fewer than
-    five). Dashed: the best constant answer; dotted: DP-SGD without noise. Right: the same runs along their steps at epsilon = 1.
+    five). Dashed: the best constant answer, 0.30; dotted: DP-SGD without noise. Right: the same runs along their steps, at the smallest
+    epsilon.
 
-    Alt: DP-SGD and Dual-Priv reach 0.7 to 0.9 at every epsilon, DPZero stays near the constant answer.
+    Alt: Test accuracy of Dual-Priv, DP-SGD and DPZero against epsilon, and along the steps of a run, beside the best constant answer.
     """
     figure, axes = theme.grid(1, 2)
     left, right = axes[0]
@@ -70,7 +70,7 @@ def memory(frames) -> Figure:
     small model at micro-batch 8 and, at the paper's size and micro-batch 1, for what is counted beside the step; dashes mark the
     paper's 0.857 and 1.017.
 
-    Alt: Dual-Priv lies below DP-SGD and above DPZero on the same tokens; with gradient checkpointing both ratios come near 1.
+    Alt: Counted peak memory of Dual-Priv, DP-SGD, DPZero and DPZero on pruned tokens; ratios of Dual-Priv to DP-SGD and to DPZero.
     """
     figure, axes = theme.grid(1, 2, width=8.4, height=3.2)
     left, right = axes[0]
@@ -94,9 +94,9 @@ def memory(frames) -> Figure:
     right.set_yticks(places, wide.index)
     right.invert_yaxis()
     right.set(
-        xlim=(0.4, 1.25),
-        xlabel="peak of Dual-Priv / peak of the rival",
-        title="as ratios; the paper's size unless said",
+        xlim=(0, 1.6),
+        xlabel="peak of Dual-Priv / peak of the baseline",
+        title="ratios; the paper's size unless said",
     )
     theme.legend(figure, left)
     return figure
@@ -104,10 +104,10 @@ def memory(frames) -> Figure:
 
 def ablation(frames) -> Figure:
     """Accuracy at epsilon = 1, a point a seed, their mean and its 95 % interval. Left: Dual-Priv, each mechanism alone, and the
-    controls (grey), in which one part is left out or replaced by chance. Right: Dual-Priv and as many random blocks against the
-    share of blocks kept; all of them is M1 alone; two seeds below 0.8.
+    controls (grey) that were run, in which one part is left out or replaced by chance; dashed: the best constant answer, 0.30. Right,
+    where it was run: Dual-Priv and as many random blocks against the share of blocks kept; all of them is M1 alone.
 
-    Alt: The differences between Dual-Priv, its parts and random blocks are about as large as those between seeds.
+    Alt: Test accuracy at epsilon = 1, a point a seed: Dual-Priv, DP-SGD, each mechanism alone, and the controls.
     """
     figure, axes = theme.grid(1, 2, width=8.4, height=3.2, width_ratios=(2.6, 1))
     left, right = axes[0]
@@ -150,61 +150,67 @@ def at_one(frames, experiment: str, method: str) -> pd.Series:
 
 
 def audits(frames) -> Figure:
-    """Left: audited lower bound of epsilon (95 %) against the epsilon that is claimed, a point a seed; above the diagonal a claim would be
-    refuted, as it must be for the two negative controls (no noise; mask chosen before the noise). Filled: one step; hollow: trained
-    models. Methods stand side by side. Right: ROC curves of loss-threshold membership inference on trained models, mean over seeds.
+    """Left: what each audit proves of epsilon (dot: 95 % lower bound, the largest of its seeds), the most that it could have proved
+    (tick), and what is claimed (line). A dot beyond its line refutes the claim, as the twins that leak must: they add a twentieth of
+    the noise, or none. Right: ROC curves of loss-threshold membership inference on trained models, mean over seeds; on the diagonal the
+    attack knows nothing.
 
-    Alt: All private runs lie below the diagonal, both negative controls above it; the ROC curves follow the chance line.
+    Alt: Lower bounds on epsilon by audit, honest runs and their leaking twins, beside the claimed epsilon; ROC curves of the attack.
     """
-    figure, axes = theme.grid(1, 2, height=3.2)
+    rows = audit_rows(frames)
+    figure, axes = theme.grid(1, 2, width=8.4, height=1.2 + 0.17 * max(len(rows), 8), width_ratios=(1.7, 1))
     left, right = axes[0]
-    seen: dict[float, int] = {}  # claimed epsilon -> groups of points drawn there
-    for experiment, face in (("mechanism", None), ("audit", "none")):
-        if not frames.has(experiment):
-            continue
-        table = frames.records(experiment)
-        table = last_of_each(table[table["metric"].isin(["nominal_epsilon", "epsilon_lower_bound"])])
-        for method, rows in table.groupby("method", sort=False):
-            keys = [c for c in ("epsilon", "noise", "seed") if c in rows]
-            wide = rows.pivot_table(index=keys, columns="metric", values="value", dropna=False).dropna()
-            colour = "#555555" if method in GAME else theme.colour(method)
-            style = {"marker": theme.marker(method), "color": colour, "linestyle": "none", "alpha": 0.7}
-            hollow = {} if face is None else {"markerfacecolor": face}
-            label = theme.label(method) if face is None else f"{theme.label(method)}, trained"
-            for place, points in wide.groupby("nominal_epsilon"):
-                seen[place] = seen.get(place, 0) + 1
-                beside = place + 0.16 * ((seen[place] + 1) // 2) * (-1) ** seen[place]
-                left.plot(np.full(len(points), beside), points["epsilon_lower_bound"], label=label, **style, **hollow)
-                if method in CAUGHT and face is None:
-                    high = points["epsilon_lower_bound"].max()
-                    left.annotate("must be caught", (beside, high), (6, 3), textcoords="offset points", fontsize=7)
-    top = left.get_xlim()[1]
-    left.plot([0, top], [0, top], color="#555555", linewidth=0.8)
-    left.set(xlabel="claimed epsilon", ylabel="audited lower bound", xlim=(0, top), ylim=(-0.2, None))
+    for place, (text, found) in enumerate(rows.items()):
+        honest = "noise" not in text or "mask after" in text
+        colour = theme.colour("dual") if honest else "#808080"
+        left.plot([0, found["epsilon_cap"]], [place, place], color="#DDDDDD", linewidth=1, zorder=1)
+        left.plot(found["epsilon_cap"], place, marker="|", color="#808080", linestyle="none")
+        left.plot(found["epsilon_lower_bound"], place, marker="o" if honest else "s", color=colour, linestyle="none")
+        left.plot([found["nominal_epsilon"]] * 2, [place - 0.4, place + 0.4], color="#CC3311", linewidth=1.4)
+    left.set_yticks(range(len(rows)), list(rows), fontsize=6.5)
+    left.set(xlabel="epsilon", xlim=(-0.1, None))
+    left.invert_yaxis()
     if frames.has("audit"):
         for name, curve in frames.arrays("audit").items():
             if name.startswith("roc: "):
                 method, _, setting = name.removeprefix("roc: ").partition(", ")
-                text = f"{theme.label(method)}, {setting.replace('=', ' = ')}"
-                shade = theme.shades(method, 3)[0 if setting == "epsilon=1" else 1]
-                style = theme.line(method, color=shade, label=f"ROC: {text}")
+                honest = not setting.endswith("=0.0")
+                text = theme.label(method) + ("" if honest else ", no noise")
+                style = theme.line(method, label=text, linestyle="-" if honest else "--")
                 right.plot(np.linspace(0, 1, len(curve)), curve, **style)
+        right.legend(fontsize=6.5, loc="lower right")
     right.plot([0, 1], [0, 1], color="#555555", linewidth=0.8)
     right.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1))
-    theme.legend(figure, axes)
     return figure
 
 
-def last_of_each(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows at each method's and metric's last step."""
-    return table[table["step"] == table.groupby(["method", "metric"])["step"].transform("max")]
+def audit_rows(frames) -> dict[str, pd.Series]:
+    """Name of an audit -> its largest bound, its cap and the claimed epsilon; games first, then trained models, then the masks."""
+    found = {}
+    wanted = ["nominal_epsilon", "epsilon_lower_bound", "epsilon_cap"]
+    for experiment, kind in (("game", "steps"), ("audit", "trained"), ("mechanism", "")):
+        if not frames.has(experiment):
+            continue
+        table = frames.records(experiment)
+        table = table[table["metric"].isin(wanted)]
+        for method in dict.fromkeys(table["method"]):
+            own = table[table["method"] == method]
+            shares = list(dict.fromkeys(own["noise_share"])) if "noise_share" in own else [None]
+            for share in shares:
+                part = own if share is None else own[own["noise_share"] == share]
+                noise = {None: "", 1.0: "", 0.0: ", no noise"}.get(
+                    share, f", {share:.0%} of the noise" if share else ""
+                )
+                text = theme.label(method) + (f", {kind}" if kind else "") + noise
+                found[text] = part.groupby("metric")["value"].max()
+    return found
 
 
 def kept_blocks(frames) -> Figure:
-    """How often each block (a LoRA matrix) is kept by Dual-Priv, by tenth of the run, mean over seeds; epsilon = 1 and infinite. Under
-    noise the choice is close to chance (0.79 everywhere). With B = 0 at the start an A block has no gradient, hence no signal.
+    """How often each block (a LoRA matrix) is kept by Dual-Priv, by tenth of the run, mean over seeds; epsilon = 1 and infinite. By
+    chance every block would be kept in 0.79 of the steps. With B = 0 at the start an A block has no gradient, hence no signal.
 
-    Alt: At epsilon = 1 the shares are between about 0.6 and 1 without a strong pattern; without noise the blocks differ clearly.
+    Alt: Share of steps in which each of the decoder's LoRA matrices is kept, over the ten tenths of a run.
     """
     arrays = {k: v for k, v in frames.arrays("accuracy").items() if k.startswith("kept: dual")}
     wanted = [k for k in ("kept: dual, epsilon=1", "kept: dual, epsilon=inf") if k in arrays] or list(arrays)[:1]
@@ -231,11 +237,11 @@ def block_names() -> list[str]:
 
 
 def tokens(frames) -> Figure:
-    """Above: three public scenes; outlined, the patches that CLS attends to most. Below left: what the public base answers with all
-    tokens, pruned tokens and as many random ones, for the study's questions and the stress case. Below right: accuracy at epsilon = 1
-    against the number of kept patches, none fused, of Dual-Priv and of as many random patches; mean and range of two seeds.
+    """Above: three public scenes; outlined, the patches that CLS attends to most. Below left: what the public bases answer with all
+    tokens, pruned tokens and as many random ones, a point a base. Middle: share of the digit's patches among the kept ones. Right,
+    where it was run: accuracy at epsilon = 1 against the number of kept patches, none fused, of Dual-Priv and of random patches.
 
-    Alt: The outlined patches lie on and around the digit; pruning costs nothing on content questions and much on row questions.
+    Alt: Three scenes with the patches that attention picks; public accuracy with all, pruned and random tokens, by base.
     """
     figure = Figure(figsize=(7.2, 5.2), layout="constrained")
     above = figure.subplots(2, 3)
@@ -245,17 +251,25 @@ def tokens(frames) -> Figure:
         draw_scene(ax, patches, score, kept=8)
     left, middle, right = above[1]
     ways = ("full", "pruned", "random")
-    for number, task in enumerate(base["task"].unique()):
-        rows = base[base["task"] == task].set_index("metric")["value"]
-        values = [rows[f"public_accuracy_{way}"] for way in ways]
-        left.bar(np.arange(3) + 0.36 * number - 0.18, values, 0.34, label=task, color=("#555555", "#AAAAAA")[number])
+    tasks = list(base["task"].unique())
+    for number, task in enumerate(tasks):
+        rows = base[base["task"] == task]
+        for place, way in enumerate(ways):
+            values = rows.loc[rows["metric"] == f"public_accuracy_{way}", "value"].to_numpy()
+            name = {"label": task} if place == 0 else {}
+            at = place + 0.2 * (number - (len(tasks) - 1) / 2) + 0.05 * (np.arange(len(values)) - (len(values) - 1) / 2)
+            left.plot(
+                at, values, linestyle="none", marker="os"[number % 2], color=("#333333", "#999999")[number % 2], **name
+            )
     left.set_xticks(range(3), ("all", "pruned", "random"))
-    left.set(ylabel="public accuracy", ylim=(0, 1))
-    left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-    recall = base[base["task"] == "content"].set_index("metric")["value"]
-    middle.bar((0, 1), (recall["digit_recall_cls"], recall["digit_recall_random"]), color=("#555555", "#AAAAAA"))
+    left.set(xlabel="visual tokens", ylabel="public accuracy", ylim=(0, 1), xlim=(-0.5, 2.5))
+    left.legend(loc="lower left", fontsize=6)
+    content = base[base["task"] == "content"]
+    for place, way in enumerate(("cls", "random")):
+        values = content.loc[content["metric"] == f"digit_recall_{way}", "value"].to_numpy()
+        middle.plot(place + 0.06 * np.arange(len(values)), values, linestyle="none", marker="o", color="#333333")
     middle.set_xticks((0, 1), ("CLS", "random"))
-    middle.set(ylabel="digit patches kept", ylim=(0, 1))
+    middle.set(xlabel="patches chosen by", ylabel="digit patches kept", ylim=(0, 1), xlim=(-0.5, 1.6))
     if frames.has("tokens"):
         rows = frames.records("tokens")
         rows = last(rows[rows["metric"] == "accuracy"])
@@ -285,24 +299,18 @@ def draw_scene(ax: Axes, patches: np.ndarray, score: np.ndarray, kept: int) -> N
 
 
 def step_time(frames) -> Figure:
-    """Time of one step, median and range of nine tenths of the repeats (stored measurements of one machine). Left: the small model on a
-    batch of 128, process time of one CPU thread. Right: the paper's size on a GPU, a micro-batch of one.
+    """Time of one step, median and range of nine tenths of the repeats (stored measurements of one machine): the small model on a batch
+    of 128, process time of one CPU thread; where a GPU was at hand, also the paper's size on it, a micro-batch of one.
 
-    Alt: Steps on pruned tokens take less than half the time of steps on all tokens.
+    Alt: Milliseconds a step of each method.
     """
-    figure, axes = theme.grid(1, 2, height=2.6)
-    left, right = axes[0]
-    _bars(left, frames.records("cost"), "step_cpu_seconds", "small model")
-    if frames.has("cost_7b"):
+    large = frames.has("cost_7b")
+    figure, axes = theme.grid(1, 2 if large else 1, width=7.2 if large else 4.6, height=2.6)
+    _bars(axes[0, 0], frames.records("cost"), "step_cpu_seconds", "small model")
+    if large:
         rows = frames.records("cost_7b")
-        _bars(
-            right,
-            rows[rows["micro_batch_size"] == rows["micro_batch_size"].min()],
-            "step_wall_seconds",
-            "the paper's size",
-        )
-    else:
-        theme.absent(right, frames.why("cost_7b"), width=30)
+        least = rows[rows["micro_batch_size"] == rows["micro_batch_size"].min()]
+        _bars(axes[0, 1], least, "step_wall_seconds", "the paper's size")
     return figure
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from descent.core.method import Nothing, Unseeded
 from descent.core.settings import check
 from descent.core.streams import Streams
-from descent.papers.dualpriv.blocks import block_map, largest, masked, scores
+from descent.papers.dualpriv.blocks import BlockMap, block_map, largest, masked, scores
 from descent.papers.dualpriv.problem import Problem, sample_gradients
 from descent.papers.dualpriv.sampling import Counts, graph_width, poisson_batches
 from descent.papers.dualpriv.settings import SETTINGS
@@ -56,15 +56,20 @@ class Noise(NamedTuple):
 
 
 def clip_factors(gradients: Sequence[Tensor], clip_norm: float) -> Tensor:
-    """c_i = min(1, C / (|g_i| + 1e-6)), (S, 1, b), the norm over all pieces (S, b, size) jointly."""
+    """c_i = min(1, C / (|g_i| + 1e-6)), (S, 1, b), the norm over all pieces (S, b, size) jointly.
+
+    0 where that norm is not finite: such a record's influence could not be bounded, so it has none.
+    """
     norms = torch.stack([torch.linalg.vector_norm(g, dim=-1) for g in gradients])
-    return (clip_norm / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp(max=1.0)[:, None]
+    norm = torch.linalg.vector_norm(norms, dim=0)
+    return torch.where(norm.isfinite(), (clip_norm / (norm + 1e-6)).clamp(max=1.0), 0.0)[:, None]
 
 
 def clipped_sum(gradients: Sequence[Tensor], clip_norm: float) -> Tensor:
-    """sum_i c_i g_i (S, p)."""
+    """sum_i c_i g_i (S, p) over the records whose gradient is finite. Others are set to 0 in place (0 * inf is not 0)."""
     factors = clip_factors(gradients, clip_norm)
-    return torch.cat([(factors @ g)[:, 0] for g in gradients], -1)
+    lost = (factors == 0).transpose(-1, -2)  # (S, b, 1)
+    return torch.cat([(factors @ g.masked_fill_(lost, 0.0))[:, 0] for g in gradients], -1)
 
 
 def batch_sum(
@@ -99,6 +104,19 @@ def _together(problem: Problem, sizes: Sequence[int]) -> list[slice]:
         return [slice(0, len(sizes))]
     most = _CACHE // (max(1, *sizes) * x.shape[1] * problem.layout.shape.hidden * x.element_size())
     return [slice(at, at + max(1, most)) for at in range(0, len(sizes), max(1, most))]
+
+
+def released(
+    total: Tensor, normal: Tensor, chance: Tensor, ledger: Ledger, blocks: BlockMap, keep: float, block_score: str
+) -> tuple[Tensor, Tensor]:
+    """What leaves the private data: the update (S, p), its dropped blocks 0, and the mask (S, M).
+
+    total: the clipped sum (S, p). normal: standard normals (S, p). chance: (S, M) uniforms for random blocks.
+    """
+    update = (total + ledger.noise_std * normal) / ledger.batch
+    # Post-processing from here on: the batch is not looked at again.
+    mask = largest(chance if block_score == "random" else scores(blocks, update, block_score), keep)
+    return masked(blocks, update, mask), mask
 
 
 def dpsgd(
@@ -137,10 +155,7 @@ def dpsgd(
     ):
         """The noisy update (S, p), the dropped blocks 0, and its mask (S, M)."""
         total = batch_sum(problem, theta, index, present, ledger.clip_norm, sizes=sizes, micro_batch=micro_batch)
-        update = (total + ledger.noise_std * normal) / ledger.batch
-        # Post-processing from here on: the batch is not looked at again.
-        mask = largest(chance if block_score == "random" else scores(blocks, update, block_score), keep)
-        return masked(blocks, update, mask), mask
+        return released(total, normal, chance, ledger, blocks, keep, block_score)
 
     def step(state: State, noise: Noise) -> tuple[State, Nothing]:
         sizes = noise.counts and noise.counts.at(state.step)

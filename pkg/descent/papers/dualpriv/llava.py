@@ -143,9 +143,17 @@ def science_qa(folder: str | Path, split: str, most: int | None = None) -> list[
 
 
 def encode(
-    checkpoint: Checkpoint, examples: list[Example], dominant: int | None, contextual: int, batch: int = 8
+    checkpoint: Checkpoint,
+    examples: list[Example],
+    dominant: int | None,
+    contextual: int,
+    batch: int = 8,
+    *,
+    fuse_std: float = 0.0,
+    generator: torch.Generator | None = None,
 ) -> Iterator[Record]:
-    """The records, encoded once. dominant: patches kept by CLS's attention; None keeps all."""
+    """The records, encoded once. dominant: patches kept by CLS's attention; None keeps all. fuse_std: of the noise on the
+    `contextual` fused tokens, drawn on the host from `generator`."""
     from PIL import Image
 
     device, dtype = checkpoint.embedding.device, checkpoint.embedding.dtype
@@ -154,6 +162,10 @@ def encode(
         images = [Image.open(example.image).convert("RGB") for example in part]
         pixels = checkpoint.image_processor(images, return_tensors="pt")["pixel_values"].to(device, dtype)
         hidden = visual_tokens(checkpoint, pixels, dominant, contextual).cpu()
+        if fuse_std:  # the fused tokens are the last
+            shape = (len(part), contextual, hidden.shape[-1])
+            noise = torch.randn(shape, generator=generator, dtype=torch.float32)
+            hidden[:, -contextual:] += (fuse_std * noise).to(hidden.dtype)
         for example, own in zip(part, hidden, strict=True):
             yield _record(checkpoint, example, own)
 

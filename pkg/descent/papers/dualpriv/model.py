@@ -77,17 +77,17 @@ def parameter_shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:
 
 
 def initial_parameters(sizes: Sizes, generator: torch.Generator) -> dict[str, Tensor]:
-    """Start of pre-training, on the host: normals of std 0.3 for embeddings, U(-1, 1) / sqrt(inputs) for linear maps."""
+    """Start of pre-training, float32 on the host: normals of std 0.3 for embeddings, U(-1, 1) / sqrt(inputs) for linear maps."""
     start = {}
     shapes = parameter_shapes(sizes)
     for name, shape in shapes.items():
         if "norm" in name:
-            start[name] = torch.ones(shape) if name.endswith("weight") else torch.zeros(shape)
+            start[name] = torch.full(shape, 1.0 if name.endswith("weight") else 0.0, dtype=torch.float32)
         elif name in ("vision.positions", "vision.cls", "decoder.embedding"):
-            start[name] = 0.3 * torch.randn(shape, generator=generator)
+            start[name] = 0.3 * torch.randn(shape, generator=generator, dtype=torch.float32)
         else:
             weight = shapes[name.removesuffix("bias") + "weight"] if name.endswith("bias") else shape
-            start[name] = (2 * torch.rand(shape, generator=generator) - 1) / math.sqrt(weight[-1])
+            start[name] = (2 * torch.rand(shape, generator=generator, dtype=torch.float32) - 1) / math.sqrt(weight[-1])
     return start
 
 

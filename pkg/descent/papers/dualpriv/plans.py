@@ -10,8 +10,7 @@ class Plan(NamedTuple):
 
     order: first (DP-SGD), zeroth (DPZero) or none (no training). tokens: all, cls (mechanism 1) or random. fused:
     whether the tokens not kept are fused. blocks: what mechanism 2 ranks by (rms, l2 or random); None applies every
-    block's update. optimiser: sgd or adam. noisy: False trains without noise whatever the budget says (a control that
-    an audit must catch).
+    block's update. optimiser: sgd or adam.
     """
 
     order: str
@@ -19,7 +18,6 @@ class Plan(NamedTuple):
     fused: bool = True
     blocks: str | None = None
     optimiser: str = "sgd"
-    noisy: bool = True
 
 
 _DUAL = Plan("first", "cls", blocks="rms")
@@ -37,6 +35,5 @@ PLANS = {
     "low_rank": _DUAL._replace(blocks=None),  # its rank is a setting: r = 3 has about the update size of keep = 0.8
     "dpadam": Plan("first", optimiser="adam"),
     "dual_adam": _DUAL._replace(optimiser="adam"),
-    "no_noise": _DUAL._replace(noisy=False),
     "zero_shot": Plan("none"),
 }

@@ -1,4 +1,4 @@
-"""The public base: pre-trains the small LLaVA on public scenes and keeps it for every other job.
+"""The public bases: pre-trains small LLaVAs on public scenes, one a seed, and keeps them for every other job.
 
 Recorded beside it: what the base answers in the public domain with all tokens and with pruned ones, before any private
 training, and how well CLS's attention finds the digit.
@@ -25,21 +25,38 @@ SHOWN = 3  # public scenes kept for the figure
 
 
 def run(job: Job, context: Any) -> Records:
-    """One variant, one seed: the base."""
+    """One variant; each of its seeds is a base of its own, trained on the same public scenes."""
     records = Records()
     [variant] = job.variants
-    [seed] = variant.seeds
     params, streams, device = variant.params, context.streams, context.device
     sizes = model.Sizes(
         canvas=params["canvas"], width=params["width"], heads=params["heads"], layers=params["decoder_layers"]
     )
     task = params["task"]
     digits = context.data["digits"]
-    world = World(sizes, task, {}, digits, streams, device)
-    public = world.scenes("public", params["public_records"], private=False)
+    public = World(sizes, task, {}, digits, streams, device).scenes("public", params["public_records"], private=False)
     scenes = Scenes(
         *(torch.from_numpy(z).to(device) for z in (public.patches, public.text, public.answer, public.digit))
     )
+    found = []
+    for base, seed in enumerate(variant.seeds):
+        w = _trained(context, params, sizes, scenes, TASKS[task][1], seed)
+        world = World(sizes, task, pretraining.named(sizes, w), digits, streams, device, base)
+        _examine(records, variant, world, params, seed)
+        found.append(w)
+        if base == 0:
+            with torch.no_grad():
+                shown = model.encode(sizes, world.weights, scenes.patches[:SHOWN])
+            records.array("shown patches", public.patches[:SHOWN])
+            records.array("shown attention", shown.attention)
+    records.array("base", torch.stack(found))
+    records.array("sizes", np.array(sizes))
+    return records
+
+
+def _trained(context: Any, params, sizes: model.Sizes, scenes: Scenes, rope: str, seed: int) -> torch.Tensor:
+    """The weights of one base, flat."""
+    streams = context.streams
     draw = pretraining.batches(
         lambda k: streams.numpy("public batches", seed, k),
         params["public_records"],
@@ -48,28 +65,20 @@ def run(job: Job, context: Any) -> Records:
         BLOCK,
         params["base_step_size"],
     )
-    start = pretraining.start(pretraining.flat(model.initial_parameters(sizes, streams.torch("base", seed))).to(device))
+    start = pretraining.flat(model.initial_parameters(sizes, streams.torch("base", seed)))
     state, _ = iterate(
         context,
-        "pre-training",
-        start,
-        pretraining.pretraining(sizes, scenes, TASKS[task][1]),
+        f"pre-training {seed}",
+        pretraining.start(start.to(context.device)),
+        pretraining.pretraining(sizes, scenes, rope),
         steps=params["base_steps"],
         block=BLOCK,
         draw=draw,
     )
-    world.weights = pretraining.named(sizes, state.w)
-    _examine(records, variant, world, params)
-    records.array("base", state.w)
-    records.array("sizes", np.array(sizes))
-    with torch.no_grad():
-        shown = model.encode(sizes, world.weights, scenes.patches[:SHOWN])
-    records.array("shown patches", public.patches[:SHOWN])
-    records.array("shown attention", shown.attention)
-    return records
+    return state.w
 
 
-def _examine(records: Records, variant, world: World, params) -> None:
+def _examine(records: Records, variant, world: World, params, seed: int) -> None:
     """Accuracy on public questions about images of the test pool, with all tokens and with fewer."""
     test = world.split("test", params["test_records"], private=False)
     questions, kind = TASKS[world.task]
@@ -92,4 +101,4 @@ def _examine(records: Records, variant, world: World, params) -> None:
         digit = model.digit_logits(world.sizes, world.weights, test.encoded.hidden).argmax(-1)
         found["public_accuracy_cls"] = (digit == test.digit).to(torch.float32).mean()
     for metric, value in found.items():
-        records.add(variant, metric, value.reshape(1), step=params["base_steps"])
+        records.add(variant, metric, value.reshape(1), step=params["base_steps"], seeds=[seed])

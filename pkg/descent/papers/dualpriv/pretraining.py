@@ -71,8 +71,8 @@ def batches(
     def draw(k: int, count: int) -> Batch:
         numbers = range(k * block, k * block + count)
         index = torch.from_numpy(rng_of(k).integers(scenes, size=(count, size)))
-        rate = torch.tensor([one_cycle(t, steps, peak) for t in numbers])
-        corrections = torch.tensor([[1 - beta ** (t + 1) for beta in BETAS] for t in numbers])
+        rate = torch.tensor([one_cycle(t, steps, peak) for t in numbers], dtype=torch.float32)
+        corrections = torch.tensor([[1 - beta ** (t + 1) for beta in BETAS] for t in numbers], dtype=torch.float32)
         return Batch(index, rate, corrections)
 
     return draw

@@ -83,7 +83,7 @@ def answers(problem: Problem, theta: Tensor, records: Features) -> tuple[Tensor,
         right.append((logits.argmax(-1) == records.answer).to(theta.dtype))
         losses.append(functional.cross_entropy(logits, records.answer, reduction="none"))
     # A diverged row has no accuracy: argmax of NaN would invent one.
-    lost = torch.where(theta.isfinite().all(-1, keepdim=True), 0.0, float("nan"))
+    lost = torch.zeros_like(theta[:, :1]).masked_fill(~theta.isfinite().all(-1, keepdim=True), float("nan"))
     return torch.stack(right) + lost, torch.stack(losses)
 
 

@@ -14,11 +14,14 @@ _ZEROTH = ("slope_clip", "probe")
 METRICS = {
     # accuracy
     "accuracy": Metric(
-        "", "Share of test scenes answered with the right code word, out of the whole vocabulary.", "higher"
+        "",
+        "Share of test scenes answered with the right code word, out of the whole vocabulary.",
+        "higher",
+        range=(0, 1),
     ),
-    "digit_accuracy": Metric("", "The same, on questions for the digit.", "higher"),
-    "parity_accuracy": Metric("", "The same, on questions for the parity.", "higher"),
-    "row_accuracy": Metric("", "The same, on questions for the row (stress case).", "higher"),
+    "digit_accuracy": Metric("", "The same, on questions for the digit.", "higher", range=(0, 1)),
+    "parity_accuracy": Metric("", "The same, on questions for the parity.", "higher", range=(0, 1)),
+    "row_accuracy": Metric("", "The same, on questions for the row (stress case).", "higher", range=(0, 1)),
     "loss": Metric("nats", "Mean cross-entropy of the answer on test scenes.", "lower"),
     # privacy ledger
     "sampling_rate": Metric("", "q: probability with which a record enters a batch."),
@@ -31,15 +34,24 @@ METRICS = {
     # audits
     "nominal_epsilon": Metric("", "epsilon that the audited run claims."),
     "epsilon_lower_bound": Metric("", "epsilon that the audit proves to be exceeded or met, at 95 %."),
-    "audit_correct": Metric("", "Right guesses of the one-run audit."),
-    "audit_guesses": Metric("", "Guesses of the one-run audit, fixed in advance."),
-    "audit_canaries": Metric("", "Canaries of the one-run audit."),
-    "mia_auc": Metric("", "Area under the ROC curve of loss-threshold membership inference; 0.5 is chance."),
-    "mia_auc_low": Metric("", "Lower end of its 95 % interval over records (DeLong)."),
-    "mia_auc_high": Metric("", "Upper end of its 95 % interval over records (DeLong)."),
-    "kept_with_record": Metric("trials", "Mask game: block 0 kept, the record present."),
-    "kept_without_record": Metric("trials", "Mask game: block 0 kept, the record absent."),
-    "game_trials": Metric("trials", "Trials of the mask game in each world."),
+    "epsilon_cap": Metric("", "The most that the audit could have shown, every guess being right."),
+    "audit_correct": Metric("guesses", "Right guesses of the one-run audit.", resolution=1),
+    "audit_guesses": Metric("guesses", "Guesses of the one-run audit, fixed in advance.", resolution=1),
+    "audit_canaries": Metric("records", "Canaries of the one-run audit.", resolution=1),
+    "mia_auc": Metric(
+        "", "Area under the ROC curve of loss-threshold membership inference; 0.5 is chance.", range=(0, 1)
+    ),
+    "mia_auc_low": Metric("", "Lower end of its 95 % interval over records (DeLong).", range=(0, 1)),
+    "mia_auc_high": Metric("", "Upper end of its 95 % interval over records (DeLong).", range=(0, 1)),
+    "guessed_in_present": Metric("trials", "Membership game: guessed `in`, the record could be drawn.", resolution=1),
+    "guessed_in_absent": Metric("trials", "Membership game: guessed `in`, the record was not there.", resolution=1),
+    "present_trials": Metric(
+        "trials", "Trials of the membership game in which the record could be drawn.", resolution=1
+    ),
+    "absent_trials": Metric("trials", "Trials of the membership game in which the record was not there.", resolution=1),
+    "kept_with_record": Metric("trials", "Mask game: block 0 kept, the record present.", resolution=1),
+    "kept_without_record": Metric("trials", "Mask game: block 0 kept, the record absent.", resolution=1),
+    "game_trials": Metric("trials", "Trials of the mask game in each world.", resolution=1),
     # memory
     "peak_memory": Metric("MB", "Largest sum of live tensors during one step, in 10^6 bytes.", "lower", log=True),
     "held_memory": Metric(
@@ -49,14 +61,24 @@ METRICS = {
     "step_cpu_seconds": Metric("s", "Process time of one step.", "lower", log=True),
     "step_wall_seconds": Metric("s", "Wall time of one step.", "lower", log=True),
     # the base
-    "public_accuracy_full": Metric("", "The base on public questions, all visual tokens.", "higher"),
-    "public_accuracy_pruned": Metric("", "The base on public questions, tokens pruned by CLS's attention.", "higher"),
-    "public_accuracy_random": Metric("", "The base on public questions, as many tokens chosen at random.", "higher"),
-    "public_accuracy_cls": Metric("", "The CLS head's digit accuracy on scenes of the test pool.", "higher"),
-    "digit_recall_cls": Metric("", "Share of the digit's four patches among those that CLS attends to most.", "higher"),
-    "digit_recall_random": Metric("", "The same for as many random patches.", "higher"),
+    "public_accuracy_full": Metric("", "The base on public questions, all visual tokens.", "higher", range=(0, 1)),
+    "public_accuracy_pruned": Metric(
+        "", "The base on public questions, tokens pruned by CLS's attention.", "higher", range=(0, 1)
+    ),
+    "public_accuracy_random": Metric(
+        "", "The base on public questions, as many tokens chosen at random.", "higher", range=(0, 1)
+    ),
+    "public_accuracy_cls": Metric(
+        "", "The CLS head's digit accuracy on scenes of the test pool.", "higher", range=(0, 1)
+    ),
+    "digit_recall_cls": Metric(
+        "", "Share of the digit's four patches among those that CLS attends to most.", "higher", range=(0, 1)
+    ),
+    "digit_recall_random": Metric("", "The same for as many random patches.", "higher", range=(0, 1)),
     **{
-        f"public_{question}_accuracy_{way}": Metric("", f"The base on public {question} questions, {what}.", "higher")
+        f"public_{question}_accuracy_{way}": Metric(
+            "", f"The base on public {question} questions, {what}.", "higher", range=(0, 1)
+        )
         for question in ("digit", "parity", "row")
         for way, what in (("full", "all tokens"), ("pruned", "pruned tokens"), ("random", "random tokens"))
     },
@@ -108,10 +130,6 @@ METHODS = {
         "Dual-Priv, Adam", "control", "Dual-Priv's pruned update fed to Adam.", "derived",
         (*_FIRST, *_TOKENS, "keep", "step_size"),
     ),
-    "no_noise": MethodCard(
-        "no noise", "control", "Dual-Priv that claims a budget and adds no noise: an audit must catch it.", "derived",
-        (*_FIRST, *_TOKENS, "keep", "step_size"),
-    ),
     "noisy_mask": MethodCard(
         "mask after noise", "control", "The mask game with blocks chosen by the noisy update: honest.", "derived"
     ),
@@ -122,10 +140,8 @@ METHODS = {
     "base": MethodCard("base", "baseline", "The small LLaVA, pre-trained on public scenes.", "derived"),
 }  # fmt: skip
 
-_RUN = (
-    "epsilon", "delta", "accountant", "noise_multiplier", "steps", "batch", "records", "test_records", "pool", "rank",
-    "alpha", "task",
-)  # fmt: skip
+_PRIVATE = ("epsilon", "delta", "accountant", "noise_multiplier", "steps", "batch", "records", "rank", "alpha")
+_RUN = (*_PRIVATE, "test_records", "pool", "task")
 
 _COUNT = ("micro_batch_size", "model", "counted", "measured", "rank")
 
@@ -146,8 +162,9 @@ EXPERIMENTS = {
     "tokens": ExperimentCard(f"{_MODULE}.accuracy", (*_RUN, "curve")),
     "stress": ExperimentCard(f"{_MODULE}.accuracy", (*_RUN, "curve")),
     "adam": ExperimentCard(f"{_MODULE}.accuracy", (*_RUN, "curve")),
-    "audit": ExperimentCard(f"{_MODULE}.auditing", (*_RUN, "canaries", "guesses", "attacked")),
-    "mechanism": ExperimentCard(f"{_MODULE}.mechanism", ("noise", "delta", "canaries", "guesses", "trials", "claimed")),
+    "audit": ExperimentCard(f"{_MODULE}.auditing", (*_PRIVATE, "guesses", "noise_share")),
+    "game": ExperimentCard(f"{_MODULE}.game", (*_PRIVATE, "trials", "threshold", "noise_share")),
+    "mechanism": ExperimentCard(f"{_MODULE}.mask_game", ("noise", "delta", "trials")),
     "footprint": ExperimentCard(f"{_MODULE}.footprint", _COUNT),
     "footprint_7b": ExperimentCard(f"{_MODULE}.footprint", _COUNT),
     "footprint_cuda": ExperimentCard(f"{_MODULE}.footprint", _COUNT),

@@ -50,7 +50,7 @@ SETTINGS: dict[str, Setting] = {
     # training
     "steps": Setting("T: number of private steps.", kind=int, low=0, high=10**6),
     "batch": Setting("B = qN: expected size of a Poisson batch, records.", kind=int, low=1, high=10**6),
-    "records": Setting("N: private records.", kind=int, low=16, high=10**7),
+    "records": Setting("N: private records.", kind=int, low=2, high=10**7),
     "test_records": Setting("Scenes on which accuracy is measured.", kind=int, low=8, high=10**6),
     "curve": Setting(
         "Points along a run at which accuracy is measured, the last step included.",
@@ -107,18 +107,25 @@ SETTINGS: dict[str, Setting] = {
     "counted": Setting("What a 7B-shaped count includes: a row of footprint.COUNTED.", kind=str, default="plain"),
     "measured": Setting("Read the peak from a CUDA device instead of counting.", kind=bool, default=False),
     # audits
-    "canaries": Setting("m: canaries, each included with probability 1/2.", kind=int, default=1000, low=2, high=10**6),
     "guesses": Setting("r: guesses of the audit, fixed in advance, even.", kind=int, default=100, low=2, high=10**6),
-    "attacked": Setting(
-        "Members, and as many others, whose membership is guessed from their loss.",
-        kind=int,
-        default=1000,
-        low=2,
-        high=10**6,
-    ),
     "trials": Setting(
-        "Trials of the mask game, in each of its two worlds.", kind=int, default=20000, low=10, high=10**7
+        "Trials of a game: of the mask game in each of its two worlds, of the membership game in both together.",
+        kind=int,
+        default=20000,
+        low=10,
+        high=10**7,
     ),
-    "noise": Setting("sigma of the one step that is audited; clip norm 1.", default=0.0, low=0),
-    "claimed": Setting("epsilon that the run without noise claims.", default=3.0, low=0, open_low=True),
+    "noise": Setting("sigma of the update whose blocks the mask game chooses; clip norm 1.", default=0.0, low=0),
+    "noise_share": Setting(
+        "Part of the accounted noise that is really added; below 1 the run leaks on purpose, for an audit to find.",
+        default=1.0,
+        low=0,
+        high=1,
+    ),
+    "threshold": Setting(
+        "Log-likelihood ratio above which the membership game's attacker guesses `in`, fixed beforehand.",
+        default=1.0,
+        low=-100,
+        high=100,
+    ),
 }

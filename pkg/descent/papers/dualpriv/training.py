@@ -1,8 +1,8 @@
-"""From a variant of the study to its private training run: ledger, cached tokens, method, loop."""
+"""From a variant of the study to its private training run: ledger, cached tokens, method, loop, and what was really drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from descent.core.iterate import Trace, iterate
 from descent.core.job import Variant
+from descent.core.method import Unseeded
 from descent.core.records import Records
 from descent.papers.dualpriv.first_order import dpsgd
 from descent.papers.dualpriv.lora import Layout, initial, layout
@@ -19,16 +20,17 @@ from descent.papers.dualpriv.world import Split, World
 from descent.papers.dualpriv.zeroth_order import dpzero
 from descent.privacy.calibrate import epsilon
 from descent.privacy.ledger import Ledger
+from descent.privacy.witness import Witness
 
 BLOCK = 10
 """Steps whose random numbers are handed over together; part of the definition of a run."""
 
 
 class Run(NamedTuple):
-    """A trained variant."""
+    """A trained variant, the seeds of one base."""
 
     plan: Plan
-    ledger: Ledger
+    ledger: Ledger | None  # None: not trained
     problem: Problem
     theta: Tensor  # (S, p)
     kept: Tensor | None  # (PHASES, S, M) of a first-order method
@@ -38,14 +40,14 @@ class Run(NamedTuple):
 def open_ledger(plan: Plan, params: Mapping[str, Any]) -> Ledger:
     """The privacy of a run with these settings. Raises SettingError when noise and budget disagree."""
     return Ledger.open(
-        budget=float(params["epsilon"]) if plan.noisy else float("inf"),
+        budget=float(params["epsilon"]),
         delta=params["delta"],
         records=params["records"],
         batch=params["batch"],
         steps=params["steps"],
         clip_norm=params["slope_clip" if plan.order == "zeroth" else "clip_norm"],
         accountant=params["accountant"],
-        noise=params["noise_multiplier"] if plan.noisy else None,
+        noise=params["noise_multiplier"],
     )
 
 
@@ -68,6 +70,42 @@ def adapter(world: World, params: Mapping[str, Any]) -> Layout:
     return layout(world.sizes.decoder, params["rank"], params["alpha"])
 
 
+def method_of(problem: Problem, ledger: Ledger, plan: Plan, params: Mapping[str, Any]) -> Unseeded:
+    """The plan's method on a problem, its settings those of the variant."""
+    if plan.order == "zeroth":
+        return dpzero(problem, ledger, step_size=params["step_size"], probe=params["probe"])
+    pruning = {"keep": params["keep"], "block_score": plan.blocks} if plan.blocks else {}
+    return dpsgd(
+        problem,
+        ledger,
+        step_size=params["step_size"],
+        optimiser=plan.optimiser,
+        micro_batch=params["micro_batch"],
+        **pruning,
+    )
+
+
+def watched(draw: Callable[[int, int], Any], witness: Witness) -> Callable[[int, int], Any]:
+    """The same draws, seen by a witness."""
+
+    def seen(k: int, count: int) -> Any:
+        noise = draw(k, count)
+        witness.see(k, noise.index.numpy(), noise.present.numpy(), noise.normal.numpy())
+        return noise
+
+    return seen
+
+
+def quieter(draw: Callable[[int, int], Any], share: float) -> Callable[[int, int], Any]:
+    """The same draws with `share` of the noise: a planted leak, which every audit must catch."""
+
+    def less(k: int, count: int) -> Any:
+        noise = draw(k, count)
+        return noise._replace(normal=share * noise.normal)
+
+    return less
+
+
 def train(
     context: Any,
     world: World,
@@ -76,51 +114,58 @@ def train(
     measure: Callable[[Problem, Tensor], dict[str, Tensor]] | None = None,
     at: tuple[int, ...] = (),
     members: np.ndarray | None = None,
+    seeds: Sequence[int] | None = None,
 ) -> Run:
-    """Train `variant` on all its seeds at once.
+    """Train `variant` on its seeds (or on these of them) at once, on one base.
 
     measure(problem, theta (S, p)) -> metric: (S,), called at the steps `at`. members: (S, N) bool, which records each
-    seed may draw (the audit's coins); all of them by default.
+    seed may draw (the audit's coins); all of them by default. A variant with a `noise_share` below 1 leaks on purpose;
+    the draws of every other one are held against its ledger. Raises SettingError when they are not what it accounts for.
     """
     plan, params = PLANS[variant.method], variant.params
+    seeds = variant.seeds if seeds is None else seeds
     ledger = open_ledger(plan, params)
     inputs = tokens_of(world, train_split, plan, params, fusion_std(ledger, plan, params))
     problem = Problem(adapter(world, params), world.frozen, world.rotation(inputs.x.shape[1]), inputs)
-    if plan.order == "zeroth":
-        method = dpzero(problem, ledger, step_size=params["step_size"], probe=params["probe"])
-    else:
-        pruning = {"keep": params["keep"], "block_score": plan.blocks} if plan.blocks else {}
-        method = dpsgd(
-            problem,
-            ledger,
-            step_size=params["step_size"],
-            optimiser=plan.optimiser,
-            micro_batch=params["micro_batch"],
-            **pruning,
-        )
-    ledger.match(rate=params["batch"] / params["records"], steps=params["steps"], noise_std=ledger.noise_std)
-    start = initial(problem.layout, [world.streams.torch("adapter", seed) for seed in variant.seeds])
-    method = method.seeded(world.streams, variant.seeds, BLOCK, members)
+    start = initial(problem.layout, [world.streams.torch("adapter", seed) for seed in seeds])
+    method = method_of(problem, ledger, plan, params)
+    draw = method.drawing(world.streams, seeds, BLOCK, members)
+    share = params.get("noise_share", 1.0)
+    witness = Witness(ledger, seeds, BLOCK, None if members is None else members.sum(1))
+    draw = watched(draw, witness) if share == 1 else quieter(draw, share)
     state, trace = iterate(
         context,
-        variant.key,
+        f"{variant.key}, base {world.base}, seeds {' '.join(map(str, seeds))}",
         method.init(start.to(world.device)),
         method,
         steps=params["steps"],
         block=BLOCK,
+        draw=draw,
         measure=None if measure is None else lambda state, _: measure(problem, state.theta),
         at=at,
     )
+    if witness.steps:
+        witness.settle()
     return Run(plan, ledger, problem, state.theta, getattr(state, "kept", None), trace)
 
 
+def joined(runs: Sequence[tuple[Sequence[int], Run]], seeds: Sequence[int]) -> Trace:
+    """The traces of (rows, run) as one, rows in the order of all seeds."""
+    order = np.argsort(np.concatenate([np.asarray(rows, dtype=int) for rows, _ in runs]))
+    first = runs[0][1].trace
+    values = {m: np.concatenate([run.trace.values[m] for _, run in runs], -1)[:, order] for m in first.values}
+    if any(len(v[0]) != len(seeds) for v in values.values() if len(v)):
+        raise ValueError("a seed belongs to exactly one base")
+    return Trace(first.steps, values)
+
+
 def record_ledger(records: Records, variant: Variant, ledger: Ledger) -> None:
-    """The privacy of a run, beside its results: nothing here depends on a private record."""
+    """The privacy of a run, beside its results: nothing here depends on a private record.
+
+    epsilon = infinity is a number beyond every other: `censored`, as a threshold that is never reached.
+    """
     rows = np.ones(len(variant.seeds))
-    for metric, value in ledger.entries().items():
-        records.add(
-            variant, metric, value * rows, step=ledger.steps, status=None if np.isfinite(value) else "undefined"
-        )
     second = epsilon(ledger.rate, ledger.noise_multiplier, ledger.steps, ledger.delta, "prv")
-    status = None if np.isfinite(second) else "undefined"
-    records.add(variant, "epsilon_numerical", second * rows, step=ledger.steps, status=status)
+    for metric, value in {**ledger.entries(), "epsilon_numerical": second}.items():
+        status = None if np.isfinite(value) else "censored"
+        records.add(variant, metric, value * rows, step=ledger.steps, status=status)

@@ -1,12 +1,12 @@
-"""The frozen world of a job: the pre-trained base, the scenes, and their decoder inputs, computed once.
+"""The frozen world of a job: a pre-trained base, the scenes, and their decoder inputs, computed once.
 
-The scenes are fixed: every method and every seed trains on the same private records (seeds differ in the adapter's
-start, the batches and the noise). Encoded private records and their answers stay in memory and are never recorded.
+The scenes are fixed: every method and every seed trains on the same private records (seeds differ in the base, the
+adapter's start, the batches and the noise). Encoded private records and their answers stay in memory and are never recorded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -24,6 +24,14 @@ from descent.papers.dualpriv.tokens import prune
 
 TASKS = {"content": (("digit", "parity"), "shared"), "spatial": (("digit", "row"), "ordinary")}
 """Questions and rotary positions: the study's task, and the stress case in which pruning costs (ours)."""
+
+
+def bases_of(arrays: Mapping[str, np.ndarray], seeds: Sequence[int]) -> list[tuple[int, tuple[int, ...]]]:
+    """(number of a base, its seeds): seed s trains on base s modulo their number, so no result hangs on one of them."""
+    count = len(arrays["base"])
+    found = {base: tuple(s for s in seeds if s % count == base) for base in range(count)}
+    return [(base, own) for base, own in found.items() if own]
+
 
 FIXED = 0
 """Seed of everything that is one world for all seeds: scenes, fusion noise, the random token choice."""
@@ -52,15 +60,24 @@ class World:
     digits: Any
     streams: Streams
     device: torch.device
+    base: int = 0  # which of the pre-trained bases
     _splits: dict[tuple, Split] = field(default_factory=dict)
     _inputs: dict[tuple, Features] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, arrays: Mapping[str, np.ndarray], digits: Any, streams: Streams, task: str, device: torch.device):
-        """From the arrays that a `pretrain` job keeps."""
+    def load(
+        cls,
+        arrays: Mapping[str, np.ndarray],
+        digits: Any,
+        streams: Streams,
+        task: str,
+        device: torch.device,
+        base: int = 0,
+    ):
+        """From the arrays that a `pretrain` job keeps: its base number `base`."""
         sizes = model.Sizes(*(int(n) for n in arrays["sizes"]))
-        weights = named(sizes, torch.from_numpy(np.array(arrays["base"])).to(device))
-        return cls(sizes, task, weights, digits, streams, device)
+        weights = named(sizes, torch.from_numpy(np.array(arrays["base"][base])).to(device))
+        return cls(sizes, task, weights, digits, streams, device, base)
 
     @property
     def frozen(self) -> Frozen:
@@ -106,7 +123,8 @@ class World:
         if tokens == "cls":
             return split.encoded.attention
         shape = tuple(split.encoded.attention.shape)
-        return torch.rand(shape, generator=self.streams.torch("random tokens", FIXED, split.name)).to(self.device)
+        generator = self.streams.torch("random tokens", FIXED, split.name)
+        return torch.rand(shape, generator=generator, dtype=torch.float32).to(self.device)
 
     def inputs(
         self, split: Split, tokens: str = "all", dominant: int = 0, contextual: int = 0, fuse_std: float = 0.0
@@ -125,7 +143,8 @@ class World:
             noise = None
             if fuse_std:
                 shape = (len(visual), contextual, visual.shape[-1])
-                noise = torch.randn(shape, generator=self.streams.torch("fusion noise", FIXED, split.name))
+                generator = self.streams.torch("fusion noise", FIXED, split.name)
+                noise = torch.randn(shape, generator=generator, dtype=torch.float32)
                 noise = fuse_std * noise.to(self.device)
             visual = prune(visual, self.token_score(split, tokens), dominant, contextual, noise)
         x = torch.cat([model.project(self.weights, visual), model.embed(self.weights, split.text)], 1)

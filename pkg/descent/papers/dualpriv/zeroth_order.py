@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from descent.core.method import Nothing, Unseeded
@@ -46,9 +47,10 @@ class Noise(NamedTuple):
 def private_slope(difference: Tensor, present: Tensor, normal: Tensor, ledger: Ledger) -> Tensor:
     """s (S,) = (sum_i clip(difference_i) + sigma C N(0, 1)) / B; difference, present: (S, b); normal: (S,).
 
-    The ledger's clip norm bounds each sample's slope here.
+    The ledger's clip norm bounds each sample's slope here. A slope that is not finite counts as 0.
     """
-    clipped = difference.clamp(-ledger.clip_norm, ledger.clip_norm) * present
+    clipped = difference.clamp(-ledger.clip_norm, ledger.clip_norm)
+    clipped = torch.where(difference.isfinite(), clipped, 0.0) * present
     return (clipped.sum(-1) + ledger.noise_std * normal) / ledger.batch
 
 

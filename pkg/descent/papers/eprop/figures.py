@@ -402,6 +402,32 @@ def known(frames):
     return figure
 
 
+def times(frames):
+    """Process CPU time of one update of one network on one thread: the study's stacked step, and a module a network with autograd as in the
+    official code, at study size (100 units, batches of 32, 36 steps) with one network and with eight side by side, and at the paper's (200
+    units, batches of 100, 300 steps) with one. Median over repeats, bars from the lower to the upper quartile.
+
+    Alt: Dots on a logarithmic time axis at three sizes, one colour for each of four ways.
+    """
+    cost = frames.records("cost")
+    cost = cost[cost["metric"] == "step_cpu_seconds"]
+    sizes = cost[["units", "stack"]].drop_duplicates().sort_values(["units", "stack"]).to_numpy(int).tolist()
+    figure, axes = theme.grid(1, 1, width=5.2, height=3.0)
+    ax = axes[0, 0]
+    for i, method in enumerate(("bptt", "eprop", "cell_bptt", "cell_eprop")):
+        for place, (units, stack) in enumerate(sizes):
+            own = cost[(cost["method"] == method) & (cost["units"] == units) & (cost["stack"] == stack)]["value"]
+            if len(own):
+                low, middle, high = 1e3 * np.quantile(own.to_numpy(float), [0.25, 0.5, 0.75]) / stack
+                at, colour = place + 0.12 * (i - 1.5), theme.colour(method)
+                ax.vlines(at, low, high, color=colour)
+                ax.plot(at, middle, theme.marker(method), color=colour, label=theme.label(method))
+    ax.set_xticks(range(len(sizes)), [f"{units} units, {stack} stacked" for units, stack in sizes])
+    ax.set(yscale="log", xlabel="size", ylabel="CPU time of an update (ms)")
+    theme.legend(figure, axes)
+    return figure
+
+
 FIGURES = {
     "accuracy": accuracy,
     "learning": learning,
@@ -414,4 +440,5 @@ FIGURES = {
     "mante": mante,
     "toy": toy,
     "known": known,
+    "times": times,
 }

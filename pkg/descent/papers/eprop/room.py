@@ -28,6 +28,8 @@ METRICS = {
     "dynamics_of_one_start": Metric("rad", "DSA angle between networks that e-prop and BPTT trained from the same start.", "lower"),
     "baseline": Metric("", "Procrustes distance of the condition average to the recordings.", "lower"),
     "noise_floor": Metric("", "Procrustes distance of two disjoint random halves of the recorded units.", "lower"),
+    "step_cpu_seconds": Metric("s", "Process CPU time of one update of every seed.", "lower", log=True),
+    "step_wall_seconds": Metric("s", "Wall time of the same.", "lower", log=True),
     "average_floor": Metric("", "Procrustes distance of the condition average of one half to the other half.", "lower"),
 }  # fmt: skip
 
@@ -43,6 +45,8 @@ METHODS = {
         "ModProp", "baseline", "The path through recurrent weights by averages over cell types (Liu et al. 2022); needs ReLU and Dale's law.", "code"
     ),
     "recordings": MethodCard("Recordings", "control", "The recordings against themselves.", "code"),
+    "cell_bptt": MethodCard("BPTT, a cell and autograd", "baseline", "How the official code computes BPTT; timed, not compared.", "code"),
+    "cell_eprop": MethodCard("e-prop, a cell and autograd", "baseline", "How the official code computes e-prop: the sender detached.", "code"),
 }  # fmt: skip
 
 NETWORK = ("units", "alpha", "activation", "gain", "dale", "density")
@@ -69,6 +73,25 @@ ROOM = Room(
         ),
         "dynamics": ExperimentCard("descent.papers.eprop.dynamics", ("delays", "rank", "alignment_steps")),
         "references": ExperimentCard("descent.papers.eprop.references", (*COMPARED, "splits", "half", "components")),
+        "cost": ExperimentCard(
+            "descent.papers.eprop.cost",
+            (
+                "units",
+                "alpha",
+                "activation",
+                "gain",
+                "lr",
+                "penalty",
+                "batch",
+                "stratified",
+                "length",
+                "cue_delays",
+                "hold_delays",
+                "recordings",
+                "stride",
+                "stack",
+            ),
+        ),
         "planted": ExperimentCard("descent.papers.eprop.planted", (*COMPARED, "planted")),
     },
 )

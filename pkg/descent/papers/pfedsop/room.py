@@ -90,6 +90,7 @@ ROOM = Room(
     experiments={
         "comparison": ExperimentCard(COMPARISON, WORLD),
         "images": ExperimentCard(COMPARISON, WORLD),
+        "hundred": ExperimentCard(COMPARISON, WORLD),
         "first_tuning": ExperimentCard(COMPARISON, WORLD),
         "first_choice": ExperimentCard(COMPARISON, WORLD),
         "ablation": ExperimentCard(COMPARISON, WORLD),

@@ -23,6 +23,8 @@ METRICS = {
     "mean_gap": Metric("", "The same at the step-weighted average of the iterates.", "lower", log=True),
     "lam": Metric("", "lam_k: the dual variable.", "none"),
     "risk_gap": Metric("", "The exact worst-case risk of theta, at its best lam, less F*.", "lower", log=True),
+    "step_cpu_seconds": Metric("s", "CPU time of a measured call, all seeds of it side by side.", "lower", log=True),
+    "step_wall_seconds": Metric("s", "Wall time of the same.", "lower", log=True),
 }  # fmt: skip
 
 COMPACT = ("lam_low", "lam_start", "lam_high", "weight_start")
@@ -89,6 +91,9 @@ ROOM = Room(
         "rivals": ExperimentCard(
             "descent.papers.wdro.rivals",
             (*PROBLEM, *SCHEDULE, "evaluations", "first_steps", "samples", "block", "points"),
+        ),
+        "cost": ExperimentCard(
+            "descent.papers.wdro.cost", (*PROBLEM, *SCHEDULE, "evaluations", "first_steps", "samples", "block")
         ),
     },
     settings=SETTINGS,
