@@ -1,42 +1,42 @@
 # The whole study from one command: snakemake --cores all
 # What runs is decided in config/config.yaml and config/papers/*.yaml; descent.workflow.study resolves and checks both.
+# Called from elsewhere (-s) it works in its own folder. With --directory, or as a `module` of another workflow, records
+# and report go below the folder that Snakemake works in, and everything else stays here: docs/reliability.md.
 import sys
 from pathlib import Path
 
-import descent
 from snakemake.utils import min_version
 
+HERE = Path(str(workflow.current_basedir)).resolve()
+MODULE = HERE != Path(workflow.basedir).resolve()
+OWN = HERE / "pkg"
+if (OWN / "descent").is_dir():  # whatever else is called so on the user's path
+    sys.path.insert(0, str(OWN))
 
-workdir: workflow.basedir  # also when Snakemake is called from another folder
+if not MODULE:
 
-
-def misplaced():
-    """Why this run would mix two checkouts or two folders, in one sentence, or nothing."""
-    package, own = Path(descent.__file__).parent.resolve(), Path(workflow.basedir, "pkg", "descent").resolve()
-    if own.is_dir() and package != own:
-        return (
-            f"The package `descent` comes from {package.parent}, not from this checkout: "
-            "use this checkout's environment (. .venv/bin/activate), or `make study`."
-        )
-    if Path.cwd().resolve() != Path(workflow.basedir).resolve():
-        return "--directory is not taken here: name other folders with --config results=... reports=..."
-    return None
+    workdir: HERE
 
 
-if reason := misplaced():
-    sys.exit(f"Nothing was run. {reason}")
+import descent
+
+if (OWN / "descent").is_dir() and Path(descent.__file__).parent.resolve() != (OWN / "descent").resolve():
+    sys.exit(
+        f"Nothing was run. The package `descent` comes from {Path(descent.__file__).parents[1]}, not from this checkout: "
+        "use this checkout's environment (. .venv/bin/activate), or `make study`."
+    )
 
 from descent.core.errors import StudyError
 from descent.workflow import ending, terminal
 from descent.workflow import forks as warm
-from descent.workflow.study import Study, job_files
+from descent.workflow.study import Study, job_files, placed
 
 min_version("9.0")
 
 
 def resolved():
     try:
-        study = Study(Path(workflow.basedir), config)
+        study = Study(HERE, placed(HERE, config, Path.cwd()))
         if workflow.is_main_process:  # the processes that it starts for its jobs find everything prepared
             study.prepare()
         study.plan
@@ -53,8 +53,9 @@ def resolved():
 
 STUDY = resolved()
 RESULTS, REPORTS = str(STUDY.results), str(STUDY.reports)
+AT = "" if Path.cwd() == HERE else f"{HERE}/"  # what comes before the name of a file of this checkout
 COURSE = None
-if workflow.is_main_process:
+if workflow.is_main_process and not MODULE:
     COURSE = terminal.install(workflow, terminal.weights(STUDY.root / STUDY.reports))
 
 

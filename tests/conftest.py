@@ -25,3 +25,13 @@ def _one_thread(request):
 def project(tmp_path, monkeypatch):
     """A checkout in miniature: the real Snakefile, workflow and profile, and one paper, tiny."""
     return make_project(tmp_path / "project", monkeypatch)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The table of the long robustness runs, where any were made (`make soak`)."""
+    import soak
+
+    if soak.ROWS:
+        terminalreporter.write_line("")
+        for line in soak.table():
+            terminalreporter.write_line(line)

@@ -144,6 +144,9 @@ def _run(options: argparse.Namespace) -> int:
 
     root = checkout()
     os.environ["DESCENT_ROOT"] = str(root)
+    _one_paper(root, options.paper)
+    if options.out:
+        _writable(options.out)
     chosen = {
         "scale": options.scale,
         "papers": options.paper,
@@ -187,7 +190,9 @@ def _run(options: argparse.Namespace) -> int:
 
     refuse_missing_cuda({job.id: job.device for job in jobs})
     from descent.runner.run import execute
+    from descent.workflow.script import plain_torch
 
+    plain_torch()
     results = (options.results or root / "results" / "run") / plan.study.label
     for id in _needed_first(plan, jobs):
         if not is_current(plan.jobs[id], results):
@@ -198,7 +203,6 @@ def _run(options: argparse.Namespace) -> int:
         print(job.id)
         folders.append(execute(job, results))
     if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
         if len(folders) == 1:
             shutil.copyfile(folders[0] / RECORDS, options.out)
         else:
@@ -210,6 +214,25 @@ def _run(options: argparse.Namespace) -> int:
         for folder in folders:
             print(folder / RECORDS)
     return 0
+
+
+def _one_paper(root: Path, slug: str) -> None:
+    from descent.config.read import registered
+
+    if slug not in (known := registered(root)):
+        raise ConfigError(f"unknown paper `{slug}`{nearest(slug, known)}; give one of {listed(known)}")
+
+
+def _writable(path: Path) -> None:
+    """Refuse before the work what could not be written after it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "ab"):
+            pass
+        if not path.stat().st_size:
+            path.unlink()
+    except OSError as error:
+        raise ConfigError(f"--out {path}: cannot be written ({error.strerror})") from None
 
 
 def _changed(job, assignments: Sequence[str], plan):
@@ -226,7 +249,10 @@ def _changed(job, assignments: Sequence[str], plan):
         name, separator, value = text.partition("=")
         if not separator:
             raise ConfigError(f"--set {text}: write it as KEY=VALUE")
-        changes[name] = yaml.safe_load(value)
+        try:
+            changes[name] = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError):
+            raise ConfigError(f"--set {text}: the value is no YAML") from None
     variants = []
     for variant in job.variants:
         allowed = room_of(plan.papers[job.paper]).allowed(job.experiment, variant.method)
@@ -267,6 +293,7 @@ def _list(options: argparse.Namespace) -> int:
                 f"{slug:12} {paper.title}\n{'':12} {paper.source}; {len(paper.experiments)} experiments, {len(paper.claims)} claims"
             )
         return 0
+    _one_paper(root, options.paper)
     plans = {
         scale: make_plan(root, read_study(root, {"papers": options.paper, "scale": scale}), everything=True)
         for scale in SCALES

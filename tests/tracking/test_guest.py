@@ -192,3 +192,39 @@ def test_a_database_that_another_keeps_locked_is_named(tmp_path):
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(StudyError, match="locked by another process"), stores.locked(path, patience=0.3):
             pass
+
+
+def test_a_server_that_sends_its_answers_drop_by_drop_is_given_up():
+    import time
+
+    began = time.monotonic()
+    with pytest.raises(StudyError, match="too slow: it took more than 1 s"), stores.patient("http://host", seconds=1):
+        for _ in range(100):  # no single wait is longer than any limit of a socket
+            time.sleep(0.1)
+    assert time.monotonic() - began < 5
+
+
+def test_sizes_of_settings_are_metrics_that_filters_compare(checkout, first):
+    """MLflow compares parameters as text and takes no `<` for them."""
+    client = MlflowClient(f"sqlite:///{checkout}/results/mlflow.db")
+    found = client.search_runs([first["experiment_id"]], "metrics.`setting/step_size` < 0.1")
+    sizes = {float(run.data.params["step_size"]) for run in found}
+    others = [r for r in client.search_runs([first["experiment_id"]]) if "step_size" in r.data.params]
+    assert all(size < 0.1 for size in sizes)
+    expected = sorted(r.info.run_id for r in others if float(r.data.params["step_size"]) < 0.1)
+    assert sorted(r.info.run_id for r in found) == expected
+
+
+def test_the_charts_begin_with_the_curves_and_names_are_tens(checkout, first):
+    client = MlflowClient(f"sqlite:///{checkout}/results/mlflow.db")
+    runs = [client.get_run(id) for id in first["runs"].values()]
+    names = {name for run in runs for name in run.data.metrics}
+    assert len(names) < 100
+    bare = {name for name in names if "/" not in name}
+    assert {"loss", "curvature", "accuracy"} <= bare, "MLflow shows names without a slash first"
+    for run in runs:
+        for name in bare & set(run.data.metrics):
+            assert len(client.get_metric_history(run.info.run_id, name)) > 1, f"{name}: a chart of one bar"
+    for run in runs:
+        assert run.info.end_time >= run.info.start_time > 0 and run.data.tags["mlflow.note.content"]
+        assert {"system/wall_seconds"} <= set(run.data.metrics) or run.data.tags["key"].endswith("verdicts")

@@ -137,3 +137,14 @@ def wait_for(path):
             return path.read_text()
         time.sleep(0.05)
     raise AssertionError(f"{path} did not come")
+
+
+def test_the_server_loads_its_packages_with_one_thread_whatever_the_user_has_set(monkeypatch):
+    """NumPy's linear algebra reads its number of threads when it is loaded: a forked job could not change it any more."""
+    seen = {}
+    monkeypatch.delenv(warm.SERVER, raising=False)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "5")
+    monkeypatch.setattr(warm.subprocess, "Popen", lambda *words, env, **options: seen.update(env))
+    warm.start()
+    warm.stop()
+    assert {seen[name] for name in warm.ONE_THREAD} == {"1"} and os.environ["OPENBLAS_NUM_THREADS"] == "5"

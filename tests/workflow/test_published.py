@@ -9,7 +9,7 @@ import pytest
 
 from descent.core.errors import StudyError
 from descent.core.files import write_json
-from descent.report.judged import sealed
+from descent.report.judged import read_verdicts, sealed
 from descent.workflow import manage, published
 from descent.workflow.ending import succeeded
 from descent.workflow.study import Study
@@ -129,3 +129,14 @@ def test_a_report_that_was_checked_out_again_is_not_taken_for_that_of_the_run(co
     )
     assert not manage._finished(committed.root, "study", None, [])
     assert json.loads(committed.path.read_text())["claims"]
+
+
+def test_edited_verdicts_are_not_published(committed):
+    """A hand that turns `partly` into `reproduced`, or one bit, is seen by every reader of the file."""
+    text = committed.path.read_text()
+    committed.path.write_text(text.replace('"partly"', '"reproduced"'))
+    with pytest.raises(StudyError, match=r"verdicts\.json is damaged or edited; delete it and snakemake remakes it"):
+        read_verdicts(committed.path)
+    assert succeeded(committed.study)[0].startswith("The committed report could not be compared"), "told, not raised"
+    with pytest.raises(StudyError, match="damaged or edited"):
+        manage.front(committed.root, "study")

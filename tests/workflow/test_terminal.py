@@ -9,7 +9,9 @@ import pytest
 from descent.core.files import write_json
 from descent.report.judged import sealed
 from descent.workflow import ending
-from descent.workflow.terminal import WIDTH, Course, Failure, Lines, Watch, name_of, reason, short, span, weights, why
+from descent.workflow.phrases import WIDTH, name_of, reason, short, span, why
+from descent.workflow.terminal import Course, Failure, Lines, Watch, weights
+from descent.workflow.terminal import ending as ending_words
 from support import make_project, snakemake
 
 
@@ -63,6 +65,21 @@ def test_a_failed_job_says_what_why_and_where_its_log_is(run, tmp_path):
     text = run.feed("job_error", jobid=1, rule_name="train_cpu", log=[str(log)])
     assert f"FAILED  tiny/a/one: OSError: no space\n          log: {log}" in text
     assert run.course.failures == [Failure("train_cpu", "tiny/a/one", "OSError: no space", str(log))]
+
+
+def test_what_waits_for_a_failed_job_is_no_longer_counted_as_ahead(run):
+    run.course.behind = lambda id: {2, 3}
+    starting(run)
+    run.feed("job_error", jobid=1, rule_name="train_cpu", log=[])
+    assert run.course.ahead == {}
+    text = "\n".join(ending_words(run.course, [], ["tiny"]))
+    assert "Not started, since they wait for it: 2 more." in text
+
+
+def test_snakemake_s_own_words_of_a_failure_are_not_said_again(run):
+    for text in ("Exiting because a job execution failed. Look above for error messages",
+                 "WorkflowError:\nAt least one job did not complete successfully."):  # fmt: skip
+        assert run.feed("error", text=text) == "" and run.feed(None, text=text) == ""
 
 
 def test_a_cluster_s_job_keeps_its_number_and_no_log_s_place_is_cut(run):
@@ -135,3 +152,4 @@ def test_a_run_s_log_is_short_and_says_how_it_ended(project):
     done = snakemake(project, "--config", "scale=smoke", "--", "reports/smoke/index.html")
     assert max(len(line) for line in done.stdout.splitlines()) <= WIDTH and len(done.stdout.splitlines()) < 60
     assert re.search(r"\[9 of 9 done\]  front  \d", done.stdout) and "tiny/race/round starts (new)" in done.stdout
+    assert done.stdout.count("\n\n") <= 3, "no blank line before every job"

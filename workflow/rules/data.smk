@@ -5,9 +5,9 @@
 
 rule data:
     input:
-        ancient("data.dvc"),
+        ancient(f"{AT}data.dvc"),
     output:
-        STUDY.data_files(),
+        [f"{AT}{path}" for path in STUDY.data_files()],
     log:
         f"{RESULTS}/logs/data.log",
     script:

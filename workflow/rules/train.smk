@@ -7,7 +7,7 @@ GPU_JOBS = STUDY.pattern(STUDY.jobs("train", "analyse", gpu=True))
 rule train_cpu:
     input:
         needs=lambda wc: STUDY.needs(wc.job),
-        data=lambda wc: [ancient(path) for path in STUDY.data_files(wc.job)],
+        data=lambda wc: [ancient(f"{AT}{path}") for path in STUDY.data_files(wc.job)],
     output:
         **job_files(f"{RESULTS}/{{job}}"),
     log:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from descent.report.tables import spans
 from descent.report.words import VERDICTS, finite, number
 from descent.results.stored import Results
 from descent.runner.source import source_hash
-from descent.tracking.points import Point, curves, finals_csv
+from descent.tracking.points import Point, curves, finals_csv, settings
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Entry:
     """A run as it should be in MLflow. `write` puts its artifacts into a folder; `content` changes when anything does.
 
     parent: the key of the run that this one is listed under. group: holds other runs and nothing of its own.
-    began, ended: milliseconds since 1970. datasets: name -> hash.
+    began, ended: milliseconds since 1970. datasets: name -> hash. sizes: settings that are metrics as well.
     """
 
     key: str
@@ -46,6 +47,7 @@ class Entry:
     began: int = 0
     ended: int = 0
     datasets: dict[str, str] = field(default_factory=dict)
+    sizes: dict[str, float] = field(default_factory=dict)
 
     @property
     def content(self) -> str:
@@ -60,6 +62,7 @@ class Entry:
                 self.tags,
                 self.parent,
                 times,
+                self.sizes,
                 sources,
                 source_hash(f"{__package__}.mirror"),
             ]
@@ -69,7 +72,8 @@ class Entry:
 def entries_of(results: Results, reports: Path) -> list[Entry]:
     """Every run of a paper: claims and verdicts, then experiment, method and setting, each after what it stands under."""
     runs = runs_of(results)
-    leaves = {run.key: run_entry(results, run, reports) for run in runs}
+    sizes = numbers(results, runs)
+    leaves = {run.key: run_entry(results, run, reports, sizes[run.key]) for run in runs}
     groups: dict[str, Entry] = {}
     prefix = label(results.plan.study)
     for experiment in dict.fromkeys(run.experiment for run in runs):
@@ -104,8 +108,29 @@ def ascii_value(value: Any) -> str:
     return str(value)
 
 
-def run_entry(results: Results, run: Run, reports: Path) -> Entry:
-    """A method on a setting: parameters, tags, curves, its rows of the records, the figures of its experiment."""
+def numbers(results: Results, runs: Sequence[Run]) -> dict[str, dict[str, float]]:
+    """Run -> those of its settings that are one number in it and not the same in all runs of the paper."""
+    found: dict[str, dict[str, set[float]]] = {run.key: {} for run in runs}
+    for run in runs:
+        for variant in run.variants:
+            for name, value in resolved(results, variant).items():
+                if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+                    found[run.key].setdefault(name, set()).add(float(value))
+    every: dict[str, set[float]] = {}
+    for own in found.values():
+        for name, values in own.items():
+            every.setdefault(name, set()).update(values)
+    return {
+        key: {name: min(values) for name, values in own.items() if len(values) == 1 and len(every[name]) > 1}
+        for key, own in found.items()
+    }
+
+
+def run_entry(results: Results, run: Run, reports: Path, sizes: Mapping[str, float]) -> Entry:
+    """A method on a setting: parameters, tags, curves, its rows of the records, the figures of its experiment.
+
+    sizes: the settings that are metrics as well.
+    """
     config = results.config.experiments[run.experiment]
     pictures = figures_of(reports / results.slug, run.experiment)
     paths = [results.folder / id / RECORDS for id in run.jobs]
@@ -124,13 +149,14 @@ def run_entry(results: Results, run: Run, reports: Path) -> Entry:
     varied = {f"varies.{name}": ", ".join(found) for name, found in values.items() if len(found) > 1}
     setting = ", ".join(f"{axis}={value}" for axis, value in run.setting.items())
     study = results.plan.study
+    page = f"{study.reports}/{label(study)}/{results.slug}/index.html"
     tags = {
         "paper": results.slug, "scale": study.scale, "seeds": study.seeds, "experiment": run.experiment, "method": run.method,
         "setting": setting, "inside": ", ".join(run.inside), "variant": " | ".join(v.key for v in run.variants),
         "data_hash": digest(run.datasets) if run.datasets else "", "source_hash": " ".join(sorted({s["source_hash"] for s in sidecars})),
         **{f"data.{name}": hash for name, hash in run.datasets.items()}, **varied, **_verdict_tags(reports / results.slug, run.experiment),
         "versions": "; ".join(sorted({json.dumps(s["versions"], sort_keys=True) for s in sidecars})),
-        "mlflow.note.content": f"**{config.title}**\n\n{config.about}\n\nReport: `{reports.name}/{results.slug}/index.html`",
+        "mlflow.note.content": "\n\n".join(filter(None, [f"**{config.title}**", config.about, f"Report: `{page}`"])),
     }  # fmt: skip
     frame = cache(lambda: rows_of(results, run))  # read only when the run has to be written
 
@@ -148,8 +174,8 @@ def run_entry(results: Results, run: Run, reports: Path) -> Entry:
     ]
     spent += [Point("system/peak_memory_mb", float(max((s["peak_memory_mb"] for s in sidecars), default=0)), 0)]
     return Entry(
-        run.key, run.name, params, tags, lambda: [*curves(frame(), run.inside), *spent], write, [*paths, *pictures], "", False,
-        began, ended, dict(run.datasets),
+        run.key, run.name, params, tags, lambda: [*curves(frame(), run.inside), *settings(sizes), *spent], write, [*paths, *pictures], "", False,
+        began, ended, dict(run.datasets), dict(sizes),
     )  # fmt: skip
 
 
@@ -203,7 +229,7 @@ def verdicts_entry(results: Results, reports: Path) -> Entry:
         tags[f"verdict.{name}"] = claim["verdict"]
         for column in ("estimate", "ci_low", "ci_high"):
             if (value := finite(head.get(column))) is not None:
-                points.append(Point(f"claims/{name} {column}", value, 0))
+                points.append(Point(f"verdict/{name} {column}", value, 0))
         shown = number(head["estimate"]) if head.get("estimate") is not None else ""
         mark = "" if claim["origin"] == "paper" else f" ({claim['origin']})"
         lines.append(

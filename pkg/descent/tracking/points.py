@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from descent.report.figures import axes_of
 from descent.report.finals import final_values, summarise
 
 MOST_POINTS = 200  # a curve
-MOST_CURVES = 12  # settings inside a run whose curves are drawn; all of them are in final.csv
+MOST_CURVES = 5  # settings inside a run that have curves and final values of their own; all of them are in final.csv
 
 
 class Point(NamedTuple):
@@ -29,9 +29,11 @@ class Point(NamedTuple):
 def curves(frame: pd.DataFrame, inside: Sequence[str]) -> list[Point]:
     """The points of one run's records.
 
-    `loss/mean` and `loss/sd` at each step, `final/loss` with `low` and `high` (95 % t interval) and `not ok` (how many
-    seeds). Where axes vary inside the run a name ends in their values (`loss/mean smoothing 0.1`), and
-    `final/loss by smoothing` is the final mean against the number of the axis value, in ascending order.
+    `loss`, its mean at each step, and `sd/loss`; `final/loss`, its 95 % t interval as `interval/loss low` and `high`, and
+    `not_ok/loss`, how many seeds diverged or never got there, where any did. Where axes vary inside the run there are
+    means alone, whose names end in the axes' values (`loss smoothing 0.1`), and `final/loss by smoothing` is the
+    final mean against the number of the axis value, in ascending order. MLflow's charts begin with the names without a
+    slash: the curves.
     """
     inside = [axis for axis in inside if axis in frame and frame[axis].nunique() > 1]
     return [*_series(frame, inside), *_finals(frame, inside)]
@@ -49,8 +51,9 @@ def _series(frame: pd.DataFrame, inside: list[str]) -> Iterator[Point]:
             table = values.groupby(part["step"]).agg([_mean, _sd])
             name = _name(metric)
             for step, mean, sd in zip(table.index, table["_mean"], table["_sd"], strict=True):
-                yield Point(f"{name}/mean{suffix}", float(mean), int(step))
-                yield Point(f"{name}/sd{suffix}", float(sd), int(step))
+                yield Point(f"{name}{suffix}", float(mean), int(step))
+                if not suffix:
+                    yield Point(f"sd/{name}", float(sd), int(step))
 
 
 def thinned(steps: np.ndarray, most: int = MOST_POINTS) -> np.ndarray:
@@ -80,15 +83,22 @@ def _finals(frame: pd.DataFrame, inside: list[str]) -> Iterator[Point]:
         for metric, part in rows.groupby("metric", sort=False):
             cell = summarise(part["value"].to_numpy(float), part["status"].tolist())
             name = _name(metric)
+            if bad := sum(cell.bad.values()):
+                yield Point(f"not_ok/{name}{suffix}", float(bad), 0)
             if len(inside) == 1:
                 yield Point(f"final/{name} by {_name(inside[0])}", cell.value, i)
+                continue
             if len(groups) > MOST_CURVES:
                 continue
             yield Point(f"final/{name}{suffix}", cell.value, 0)
-            if cell.n > 1:
-                yield Point(f"final/{name} low{suffix}", cell.low, 0)
-                yield Point(f"final/{name} high{suffix}", cell.high, 0)
-            yield Point(f"final/{name} not ok{suffix}", float(sum(cell.bad.values())), 0)
+            if cell.n > 1 and not suffix:
+                yield Point(f"interval/{name} low", cell.low, 0)
+                yield Point(f"interval/{name} high", cell.high, 0)
+
+
+def settings(values: Mapping[str, float]) -> list[Point]:
+    """Numbers among a run's settings, as `setting/step_size`: MLflow compares metrics by size, and parameters never."""
+    return [Point(f"setting/{_name(name)}", value, 0) for name, value in values.items()]
 
 
 def _groups(frame: pd.DataFrame, inside: list[str]) -> Iterator[tuple[str, pd.DataFrame]]:

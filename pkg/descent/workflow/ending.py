@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +20,7 @@ def write_joint(
 ) -> None:
     """The front page, the joint tables and the picture: of the papers in `results`, checked against their records, and
     of those that other runs left in `folder`; `broken` ones are shown as not run."""
+    os.environ["MPLBACKEND"] = "agg"  # whatever a notebook, or the user, asks for
     from descent.report.front import read_judged, titles, write_cost, write_front
     from descent.report.overview import write_overview
 

@@ -26,6 +26,9 @@ from typing import Any
 from descent.core.leftovers import mark, sweep_folders
 
 PRELOADED = ("torch", "numpy", "pandas", "pyarrow.parquet", "yaml")
+# Read by NumPy's linear algebra once, when it is loaded, which for a forked job is here: a job's own torch is told its
+# number of threads by the runner.
+ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 SERVER = "DESCENT_WARM"  # where the server of this run listens: "<Slurm job>:<socket>"
 
 
@@ -66,7 +69,8 @@ def start() -> None:
         "-c",
         f"from descent.workflow.forks import serve; serve({listener.fileno()}, {os.getpid()}, {folder!r})",
     ]
-    subprocess.Popen(command, pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL)
+    environment = {**os.environ, **dict.fromkeys(ONE_THREAD, "1")}
+    subprocess.Popen(command, pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL, env=environment)
     listener.close()
     os.environ[SERVER] = f"{os.environ.get('SLURM_JOB_ID', '')}:{path}"
 

@@ -47,7 +47,9 @@ def ui(root: Path) -> int:
         return 0
     os.chdir(root)  # artifact locations are relative to the checkout
     port = _free_port(os.environ.get("PORT"))
-    print(f"MLflow on http://127.0.0.1:{port} (store: {database(uri) or shown(uri)}); end it with Ctrl-C", flush=True)
+    # MLflow begins in its view for chat models, and remembers which one was opened last.
+    address = f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning"
+    print(f"MLflow on {address} (store: {database(uri) or shown(uri)}); end it with Ctrl-C", flush=True)
     command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     # The URI may hold a password, so it is no argument that `ps` shows. One worker is enough for a browser, and no job
     # queue is needed.
@@ -89,6 +91,7 @@ def docs(root: Path) -> int:
 
 def front(root: Path, scale: str) -> int:
     """Write the joint files of reports/<scale> from the papers' folders that lie there."""
+    os.environ["MPLBACKEND"] = "agg"
     from descent.config.read import read_study
     from descent.report.front import read_judged, titles, write_front
     from descent.report.overview import write_overview

@@ -48,7 +48,8 @@ def summary(study: Any) -> list[str]:
     """What to read at the end of a run whose scale has a committed report: what is as published, what is not, and why."""
     from descent.report.judged import VERDICTS_FILE, read_verdicts
 
-    if study.reports.is_absolute() or not (before := committed(study.root, str(study.reports))):
+    smoke = study.config.scale == "smoke"  # which has no verdicts
+    if smoke or study.reports.is_absolute() or not (before := committed(study.root, str(study.reports))):
         return []
     same, other, moved = 0, [], 0
     for slug in study.papers:

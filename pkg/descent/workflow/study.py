@@ -6,6 +6,7 @@ The rules stay thin: each asks this module for its inputs, outputs and parameter
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -27,6 +28,8 @@ from descent.runner.source import job_source, module_text, source_hash
 from descent.workflow.handover import hand_over, handed_over
 from descent.workflow.published import COST, tracked
 
+CONFIG = "DESCENT_CONFIG"  # what this run was configured by, as JSON, for the scripts of its rules
+
 
 class Study:
     """One call of the workflow, resolved and checked; raises ConfigError with every fault before any job starts."""
@@ -36,7 +39,13 @@ class Study:
         os.environ["DESCENT_ROOT"] = str(root)
         self.config: StudyConfig = read_study(root, overrides)
         if self.config.data.mirror:
-            os.environ["DESCENT_MIRROR"] = str((root / self.config.data.mirror).resolve())
+            mirror = (root / self.config.data.mirror).resolve()
+            if not mirror.is_dir():
+                raise ConfigError(
+                    f"config/config.yaml or --config: data.mirror names {mirror}, which is not a folder: name one that "
+                    "holds the downloads, or leave it out"
+                )
+            os.environ["DESCENT_MIRROR"] = str(mirror)
         self.label = self.config.label
         self.results = Path(self.config.results) / self.label
         self.reports = Path(self.config.reports) / self.label
@@ -194,6 +203,22 @@ class Study:
                 raise ConfigError(
                     f"config/config.yaml or --config: {name}: cannot write to {path}; make it a writable folder or name another"
                 )
+
+
+def placed(root: Path, overrides: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """What a run that works in `folder` is configured by: elsewhere than in the checkout, records and report go below
+    `folder`. The scripts of its rules read the same, whatever workflow the rules were taken into.
+    """
+    found = dict(overrides)
+    if folder.resolve() != root.resolve():
+        config = read_study(root, overrides)
+        found |= {"results": str(folder / config.results), "reports": str(folder / config.reports)}
+    os.environ[CONFIG] = json.dumps(found, default=str)
+    own = root / "pkg"
+    path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if (own / "descent").is_dir() and path[0] != str(own):  # the jobs' processes, too, run this checkout's code
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(own), *filter(None, path)])
+    return found
 
 
 def wants_gpu(job: Job) -> bool:

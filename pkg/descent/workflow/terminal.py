@@ -8,26 +8,25 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-WIDTH = 160
+from descent.workflow.phrases import name_of, reason, short, span, why
+
 QUIET = "DESCENT_TERMINAL"  # set where this process tells what failed, so that the jobs need not
 HANDLER = "DefaultStreamHandler"
-_TOLD = ("Select jobs to execute", "Execute ", "Using shell", "Assuming unrestricted", "Building DAG", "Elapsed time")
-_REASONS = (
-    ("Missing output files", "new"),
-    ("Incomplete output files", "was cut short"),
-    ("Params have changed", "its settings, data or source changed"),
-    ("Set of input files has changed", "it reads other files"),
-    ("Code has changed", "its script changed"),
-    ("Updated input files", "what it reads changed"),
-    ("Input files updated by another job", "what it reads was made anew"),
-    ("Forced execution", "asked for"),
+_TOLD = (
+    "Exiting because a job execution failed",
+    "WorkflowError:\nAt least one job did not",
+    "Select jobs to execute",
+    "Execute ",
+    "Using shell",
+    "Assuming unrestricted",
+    "Building DAG",
+    "Elapsed time",
 )
 
 
@@ -43,13 +42,16 @@ class Failure:
 
 @dataclass
 class Course:
-    """How a run stands: what began when, what is done, what failed. weight: expected seconds of a job by its name."""
+    """How a run stands: what began when, what is done, what failed. weight: expected seconds of a job by its name;
+    behind: the jobs that wait for one."""
 
     weight: Callable[[str, str], float] = lambda rule, name: 1.0
     clock: Callable[[], float] = time.monotonic
+    behind: Callable[[int], Iterable[int]] = lambda id: ()
     began: dict[int, tuple[str, str, float]] = field(default_factory=dict)
     ahead: dict[int, float] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
+    kept_back: set[int] = field(default_factory=set)
     done: float = 0.0
     start: float | None = None
     ended: list[tuple[str, float]] = field(default_factory=list)
@@ -67,6 +69,9 @@ class Course:
     def fail(self, id: int, failure: Failure) -> None:
         self.began.pop(id, None)
         self.ahead.pop(id, None)
+        for other in self.behind(id):
+            self.kept_back.add(other)
+            self.ahead.pop(other, None)
         if failure not in self.failures:
             self.failures.append(failure)
 
@@ -102,13 +107,26 @@ class Watch(logging.Handler):
 
 
 class Lines(logging.Formatter):
-    """Snakemake's events as lines of at most WIDTH characters; an empty text is not written."""
+    """Snakemake's events as lines of at most `phrases.WIDTH` characters; an empty text is not written.
 
-    def __init__(self, course: Course, plain: logging.Formatter, made_elsewhere: Callable[[int], bool], dry: bool):
+    handler: the one that writes them, which is kept from putting a blank line before every job that starts.
+    """
+
+    def __init__(
+        self,
+        course: Course,
+        plain: logging.Formatter,
+        made_elsewhere: Callable[[int], bool],
+        dry: bool,
+        handler: Any = None,
+    ):
         super().__init__()
         self.course, self.plain, self.made_elsewhere, self.dry = course, plain, made_elsewhere, dry
+        self.handler = handler
 
     def format(self, record: Any) -> str:
+        if self.handler is not None and not self.dry:
+            self.handler.last_msg_was_job_info = True
         if getattr(record, "aux", None):  # a cluster's job: its number and its own log stand in Snakemake's words
             return "\n".join([*told(self.course.failures[-1:]), str(self.plain.format(record) or "")])
         # Where a log lies is never cut: it is there to be copied.
@@ -159,17 +177,31 @@ def install(workflow: Any, weight: Callable[[str, str], float]) -> Course:
             return {}
         return {id: (job.rule.name, name_of(job.rule.name, job.wildcards_dict)) for id, job in jobs.items()}
 
+    def behind(id: int) -> set[int]:
+        found: set[int] = set()
+        try:
+            rest = [id]
+            while rest:
+                ids = {workflow.dag.jobid(other) for other in workflow.dag.depending[jobs[rest.pop()]]}
+                new = {other for other in ids - found if other in jobs and jobs[other].rule.name != "all"}
+                found |= new
+                rest += new
+        except Exception:
+            return set()
+        return found
+
     def made_elsewhere(id: int) -> bool:
         try:
             return bool(workflow.dag.reason(jobs[id]).no_metadata)
         except Exception:
             return False
 
+    course.behind = behind
     logger.handlers.insert(0, Watch(course, ahead))
     for handler in logger.handlers:
         if handler.name == HANDLER and logger.level > logging.DEBUG:
             dry = bool(getattr(workflow, "dryrun", False))
-            handler.setFormatter(Lines(course, handler.formatter or logging.Formatter(), made_elsewhere, dry))
+            handler.setFormatter(Lines(course, handler.formatter or logging.Formatter(), made_elsewhere, dry, handler))
             os.environ[QUIET] = "1"
     return course
 
@@ -191,33 +223,6 @@ def weights(reports: Path) -> Callable[[str, str], float]:
     return lambda rule, name: known.get(name, others.get(rule, usual))
 
 
-def name_of(rule: str, wildcards: Mapping[str, Any] | Any) -> str:
-    """`zoflat/linear/sam` for a job of a paper, `judge zoflat` for a step of the report."""
-    found = dict(wildcards.items()) if hasattr(wildcards, "items") else {}
-    if "job" in found:
-        return str(found["job"])
-    return " ".join([rule, *(str(value) for value in found.values())])
-
-
-def reason(text: str, made_elsewhere: bool = False) -> str:
-    """Snakemake's reason in a few words."""
-    words = [word for start, word in _REASONS if start in text]
-    if made_elsewhere:  # a file of a fresh clone: its time stamp against its script's says nothing
-        words = [w for w in words if w not in ("its script changed",)] or ["not made here yet"]
-    return words[0] if words else short(text.split(";")[0], 80)
-
-
-def why(log: str) -> str:
-    """The last words of a job's log."""
-    try:
-        with open(log, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
-            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    except (OSError, ValueError):
-        lines = []
-    return re.sub(r"^\d\d:\d\d:\d\d ", "", lines[-1]) if lines else "it ended without a word; was there memory enough?"
-
-
 def told(failures: Iterable[Failure]) -> list[str]:
     """What failed, why, and where to read more."""
     lines = []
@@ -232,29 +237,18 @@ def ending(course: Course, whole: Iterable[str], broken: Iterable[str]) -> list[
     failures = course.failures
     if not failures:
         return []
-    count = "1 job failed" if len(failures) == 1 else f"{len(failures)} jobs failed"
-    lines = ["", f"{count}; what was done is kept:"]
+    failed = "1 job failed" if len(failures) == 1 else f"{len(failures)} jobs failed"
+    lines = ["", f"{failed}; what was done is kept:"]
     lines += [
         short(f"  {f.name}: {f.why}") + (f"\n    log: {Path(f.log).resolve()}" if f.log else "") for f in failures
     ]
+    if count := len(course.kept_back):
+        lines += [f"Not started, since they wait for {'it' if len(failures) == 1 else 'these'}: {count} more."]
     if broken := list(broken):
         whole = list(whole)
         made = f"was made from the papers that are whole ({', '.join(whole)})" if whole else "was not made"
         lines += [f"The front page {made}; not whole: {', '.join(broken)}."]
     return [*lines, "Mend the cause and give the same command again: only what is missing is done."]
-
-
-def short(line: str, width: int = WIDTH) -> str:
-    """The line, cut at `width` characters."""
-    return line if len(line) <= width else f"{line[: width - 2]} …"
-
-
-def span(seconds: float) -> str:
-    """`5.2 s`, `3 min`, `2 h 05 min`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def _named(course: Course, id: int) -> dict[str, str]:
