@@ -1,7 +1,5 @@
 """Every method's step against autograd and torch.optim, one seed at a time; heating, decay, divergence, refusals."""
 
-import math
-
 import kpgsivi_slow as slow
 import pytest
 import torch
@@ -14,8 +12,6 @@ from descent.papers.kpgsivi.critic import sivism
 from descent.papers.kpgsivi.family import Family
 from descent.papers.kpgsivi.importance import kpgis
 from descent.papers.kpgsivi.kernelised import asvgd, asvgd_released, kpg
-from descent.papers.kpgsivi.network import Network
-from descent.papers.kpgsivi.optimiser import Optimiser, start
 from descent.papers.kpgsivi.posterior_score import aisivi, bsivi, posterior_energy, prior_score, uivi
 from descent.papers.kpgsivi.problem import Problem
 from descent.papers.kpgsivi.stein import ksivi
@@ -264,31 +260,3 @@ def test_bad_settings_are_refused_in_one_sentence(name):
         METHODS[name](problem(), batch=B, step_size=-1.0)
     with pytest.raises(SettingError, match=r"wants a kpgsivi Problem, got Linear.*kpgsivi.fit"):
         METHODS[name](torch.nn.Linear(1, 1), batch=B)
-
-
-def test_schedule_counts_steps():
-    optimiser = Optimiser(0.1, decay=0.9, decay_every=3, warm_up=10)
-    rates = [float(optimiser.rate(torch.tensor(float(t)))) for t in range(1, 8)]
-    assert rates == pytest.approx([0.1, 0.1, 0.1, 0.09, 0.09, 0.09, 0.081])
-    state = start(torch.zeros(1, 1))
-    heats = [float(optimiser.heat(state._replace(count=torch.tensor(float(t))))) for t in (0, 4, 8, 20)]
-    assert heats == pytest.approx([0.2, 0.6, 1.0, 1.0])
-
-
-def test_networks_start_as_torchs_linear_layers():
-    network = Network((4, 50, 2))
-    params = network.start(torch.rand(1, network.size, dtype=F64))
-    first, second = params[:, : 5 * 50], params[:, 5 * 50 :]
-    assert 0.49 < float(first.abs().max()) <= 0.5 and float(second.abs().max()) <= 1 / math.sqrt(50)
-    x = torch.randn(1, 3, 4, dtype=F64)
-    assert_close(network(params, x)[0], slow.network((4, 50, 2), params[0])(x[0]).detach())
-
-
-def test_density_of_the_family_integrates_to_one():
-    on = problem(seeds=(500,))
-    params = on.start(-1.0)
-    side = torch.linspace(-6, 6, 241, dtype=F64)
-    z = torch.cartesian_prod(side, side)[None]
-    latents = torch.randn(1, 300, 3, generator=torch.Generator().manual_seed(1), dtype=F64)
-    density = on.family.log_density(params, z, latents, chunk=128).exp()
-    assert float(density.sum()) * float(side[1] - side[0]) ** 2 == pytest.approx(1, abs=1e-6)
