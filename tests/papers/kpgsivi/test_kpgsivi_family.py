@@ -60,3 +60,13 @@ def test_scaling_the_loss_moves_adam_by_its_epsilon_alone(factor):
         paths.append(params)
     assert_close(paths[0], paths[1], atol=1e-4, rtol=0)
     assert not torch.equal(*paths)
+
+
+def test_many_points_are_evaluated_row_by_row_with_the_same_result():
+    from descent.papers.kpgsivi.network import LONG
+
+    network = Network((3, 5, 2))
+    params, x = network.start(torch.rand(2, network.size, dtype=F64)), torch.randn(2, LONG, 3, dtype=F64)
+    want = torch.stack([slow.network((3, 5, 2), params[r])(x[r]).detach() for r in range(2)])
+    assert_close(network(params, x), want)
+    assert_close(network(params, x[:, 1:]), want[:, 1:])
