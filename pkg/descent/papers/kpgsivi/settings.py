@@ -90,5 +90,12 @@ VARIANCE = {
     "median_points": Setting("Points a side of the fresh sample that sets the bandwidth.", int, 500, low=2, high=100_000),
 }  # fmt: skip
 
+NEURAL = {
+    "data": Setting("The regression whose network's weights are the target.", str, choices=("boston", "concrete")),
+    "width": Setting("Hidden units of that network.", int, 50, low=1, high=10_000),
+    "log_noise_precision": Setting("Log precision of the labels' noise, in their own unit.", float, -2.555990767, low=-50, high=50),
+    "log_prior_precision": Setting("Log precision of the weights' prior.", float, -1.003869799, low=-50, high=50),
+    "start_steps": Setting("Adam steps (.01) on squared errors that fit the start of all methods.", int, 100, low=1, high=1_000_000),
+}  # fmt: skip
 
-SETTINGS: dict[str, Setting] = {**METHODS, **PROBLEMS, **RUNS, **TRUTH, **VARIANCE}
+SETTINGS: dict[str, Setting] = {**METHODS, **PROBLEMS, **RUNS, **TRUTH, **VARIANCE, **NEURAL}
