@@ -71,6 +71,6 @@ class NeuralRegression:
         """(R, N, d) from slopes before the activation (R, N, H, n) and of the output (R, N, n)."""
         first = first * active
         R, N, H, n = first.shape
-        to_weights = torch.bmm(first.view(R, N * H, n), self.features).view(R, N, -1)
+        to_weights = torch.bmm(first.reshape(R, N * H, n), self.features).view(R, N, -1)
         to_second = (after @ pull[..., None])[..., 0]
         return torch.cat([to_weights, first.sum(-1), to_second, pull.sum(-1, keepdim=True)], dim=-1)
