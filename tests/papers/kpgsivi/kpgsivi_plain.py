@@ -20,7 +20,8 @@ STREAMS = Streams("kpgsivi")
 SEEDS = (500, 501)
 BASE = {
     "latent": 3, "hidden": 6, "log_variance": -1.0, "floor": -20.0, "batch": 6, "latents": None, "beta2": 0.99,
-    "kernel": "gaussian", "steps": 6, "block": 4, "points": 2, "evaluated": 60, "directions": 5, "divergence_points": 20,
+    "kernel": "gaussian",
+    "median_every": 1, "steps": 6, "block": 4, "points": 2, "evaluated": 60, "directions": 5, "divergence_points": 20,
     "components": 30, "reverse_components": 25, "kept_points": 10, "step_size": 0.02, "decay": 0.5, "decay_every": 2,
     "warm_up": 0, "path_steps": 10, "observations": 2, "density_points": 50, "left": 0.8, "distance": 2.0,
     "from_start": False, "rows": 1,

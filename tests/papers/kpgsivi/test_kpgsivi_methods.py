@@ -1,5 +1,7 @@
 """Every method's step against autograd and torch.optim, one seed at a time; heating, decay, divergence, refusals."""
 
+import math
+
 import kpgsivi_slow as slow
 import pytest
 import torch
@@ -260,3 +262,16 @@ def test_bad_settings_are_refused_in_one_sentence(name):
         METHODS[name](problem(), batch=B, step_size=-1.0)
     with pytest.raises(SettingError, match=r"wants a kpgsivi Problem, got Linear.*kpgsivi.fit"):
         METHODS[name](torch.nn.Linear(1, 1), batch=B)
+
+
+@pytest.mark.parametrize("name", ["kpg", "asvgd"])
+def test_a_thinned_median_changes_the_bandwidth_alone(name):
+    on = problem()
+    all_pairs, thinned = (METHODS[name](on, batch=B, median_every=every, **DESCENT) for every in (1, 3))
+    noise = slice_of(all_pairs.draw(0, 1), 0)
+    state = all_pairs.init(on.start(-1.0))
+    (_, full), (_, part) = all_pairs.step(state, noise), thinned.step(state, noise)
+    points = on.family.sample(state.params, noise.latents, noise.eta)
+    squares = torch.cdist(points[:, :B], points[:, B:]).square().flatten(1)
+    for info, every in ((full, 1), (part, 3)):
+        assert_close(info.bandwidth**2, squares[:, ::every].median(-1).values * 0.5 / math.log(B + 1))

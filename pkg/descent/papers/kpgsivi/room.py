@@ -53,7 +53,7 @@ METHODS = {
         "code", (*DESCENT, "latents", *PROPOSAL, "slots", "later_slots"), builder="importance:kpgis",
     ),
     "kpg": MethodCard(
-        "KPG", "headline", "The kernelised path gradient with auxiliary latents of the prior.", "code", (*DESCENT, "latents"),
+        "KPG", "headline", "The kernelised path gradient with auxiliary latents of the prior.", "code", (*DESCENT, "latents", "median_every"),
         builder="kernelised:kpg",
     ),
     "ksivi": MethodCard(
@@ -62,7 +62,7 @@ METHODS = {
     ),
     "asvgd": MethodCard(
         "Amortised SVGD", "rival", "KPG's loop with the kernel's gradient in the place of the conditional score.", "paper",
-        (*DESCENT, "latents"), builder="kernelised:asvgd",
+        (*DESCENT, "latents", "median_every"), builder="kernelised:asvgd",
     ),
     "sivi": MethodCard(
         "SIVI", "rival", "Surrogate bound with K extra latents, everything differentiated.", "derived", (*DESCENT, "latents"),

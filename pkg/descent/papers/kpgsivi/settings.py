@@ -29,6 +29,10 @@ METHODS = {
     "later_slots": Setting(
         "The same from the second block of steps on; empty: as `slots`.", float, None, low=0, high=1, open_low=True, optional=True
     ),
+    "median_every": Setting(
+        "Of how many distances one enters the bandwidth's median; 1: all, which is the method. More is faster and changes it: for exploring, set by no experiment.",
+        int, 1, low=1, high=1_000_000,
+    ),
     "kernel": Setting(
         "KSIVI's kernel: gaussian, exp(-r^2 / (2 h^2)), or imq, (1 + r^2 / h)^(-1/2).", str, "gaussian", choices=("gaussian", "imq")
     ),
