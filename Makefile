@@ -20,7 +20,7 @@ endif
 export PIP_USER := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help study smoke data fetched test lint check costs soak bench front mutants ui docs clean clean-env
+.PHONY: help study smoke data fetched test lint check costs soak bench front dry-runs error-rates mutants ui docs clean clean-env
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -63,6 +63,12 @@ bench: $(READY) ## Speed against the plain implementations: prints one table a p
 
 front: $(READY) ## The joint report files from the committed paper folders, training nothing
 	@python -m descent front --scale $(or $(scale),study)
+
+dry-runs: $(READY) ## Judge every claim in draws of its paper's world: docs/dry-runs.md (a quarter of an hour)
+	@python -m descent.workflow.dry_runs > docs/dry-runs.tmp && mv docs/dry-runs.tmp docs/dry-runs.md
+
+error-rates: $(READY) ## How often each estimator errs, simulated: docs/error-rates.md
+	@python -m descent.claims.error_rates > docs/error-rates.tmp && mv docs/error-rates.tmp docs/error-rates.md
 
 mutants: $(READY) ## Change lines of one room and see whether its tests notice: make mutants paper=zoflat
 	@python -m descent mutants $(paper) $(if $(count),--count $(count))

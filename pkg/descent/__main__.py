@@ -106,12 +106,16 @@ def _new(options: argparse.Namespace) -> int:
     from descent.workflow import manage
 
     root = checkout()
-    for path in new(root, options.paper, title=options.title, authors=options.authors):
+    slug = options.paper
+    for path in new(root, slug, title=options.title, authors=options.authors):
         print(path.relative_to(root))
     manage.docs(root)
-    print(
-        f"Now: python -m descent run {options.paper} race --scale smoke --seeds dev    The guide: docs/adding-a-paper.md"
-    )
+    print(f"""
+Now:   python -m descent run {slug} race --scale smoke --seeds dev
+       python -m pytest -n 0 tests/papers/{slug}
+       snakemake --cores all --config papers={slug} scale=smoke
+       snakemake --cores all --config papers={slug} seeds=dev
+The guide: docs/adding-a-paper.md""")
     return 0
 
 

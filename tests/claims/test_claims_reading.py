@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from making import operand, planned, rows, together
+from making import claim, operand, planned, rows, together, verdict_of
 from pydantic import TypeAdapter
 
 from descent.claims.operands.reading import Series, read, smoothed
@@ -173,3 +173,30 @@ def test_pairs_of_seeds_leave_out_a_seed_with_all_its_pairs():
         verdict_of(claim({"d": one}, {"near": {"estimate": "d", "below": 9}}), short, plan=plan).verdict
         == "inconclusive"
     )
+
+
+# -- the words of a number --------------------------------------------------------------------------------------------
+
+
+def headline(operands, **more):
+    runs = {s: [4.0, 2.0, 1.0 + 0.01 * (s - 1000)] for s in range(1000, 1010)}
+    frames = [rows(runs, "a", metric) for metric in "xyz"]
+    estimate = {"operands": operands, "estimator": {"kind": "t", "alpha": 0.05}, **more}
+    return verdict_of(claim({"d": estimate}, {"near": {"estimate": "d", "below": 9}}), *frames).headline
+
+
+def test_what_operands_share_is_said_once():
+    three = {name.upper(): operand(metric=name) for name in "xyz"}
+    assert headline(three, value="max(X, Y, Z)").quantity == (
+        "max(X, Y, Z), where X is x, Y is y, Z is z, each of a, last record, in e"
+    )
+    three["Z"]["read"] = "first"
+    assert "; Z is z of a, first record, in e" in headline(three, value="max(X, Y, Z)").quantity
+
+
+def test_few_words_are_the_claim_s_own_or_the_arithmetic_and_its_metric():
+    two = {"old": operand(metric="x"), "new": operand(metric="x", read="first")}
+    assert headline(two, value="new - old").short == "new - old of x"
+    assert headline(two, value="new - old", words="the way that was made").short == "the way that was made"
+    fit = {"s": operand(metric="x", read={"fit": "semilog", "give": "factor"})}
+    assert headline(fit).short == "factor of the fit to x"

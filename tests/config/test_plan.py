@@ -58,6 +58,14 @@ def test_dev_seeds_move_the_verdict_seeds_and_not_the_tuning_seeds(project):
     assert got.jobs["tiny/tuning/all"].variants[0].seeds == (200, 201)
 
 
+def test_fresh_seeds_begin_at_2000_for_an_experiment_or_at_one_scale_of_it(project):
+    edit(project, lambda d: d["experiments"]["race"].update(seeds_from="fresh"))
+    assert plan(project, scale="smoke").jobs["tiny/race/long"].variants[0].seeds == (2000, 2001)
+    assert plan(project, scale="smoke", seeds="dev").jobs["tiny/race/long"].variants[0].seeds == (500, 501)
+    edit(project, lambda d: d["experiments"]["race"]["scales"]["smoke"].update(seeds_from="verdict"))
+    assert plan(project, scale="smoke").jobs["tiny/race/long"].variants[0].seeds == (1000, 1001)
+
+
 def test_measured_time_is_run_on_request_only(project):
     assert "measured time" in plan(project, scale="smoke").missing[0].reason
     assert "tiny/cost/all" in plan(project, scale="smoke", bench=True).jobs

@@ -21,6 +21,7 @@ import yaml
 from descent.config.plan import make_plan, room_of
 from descent.config.read import read_study, registered
 from descent.core.checkpoint import FileCheckpoint
+from descent.core.errors import nearest
 from descent.core.settings import faults
 from descent.data.presence import present
 from support import ROOMS, ROOT
@@ -98,7 +99,10 @@ def test_runs_and_declares_every_metric_and_covers_every_variant(smoke, paper, i
     undeclared = (
         set(frame["metric"]) - set(room.metrics) - ({f"mean_{job.select['metric']}", "chosen"} if job.select else set())
     )
-    assert not undeclared, f"declare these metrics in the room's METRICS: {undeclared}"
+    close = {name: nearest(name, room.metrics) for name in sorted(undeclared)}
+    assert not undeclared, (
+        f"declare in `metrics` of ROOM in room.py: {', '.join(f'`{n}`{hint}' for n, hint in close.items())}"
+    )
     assert not frame.duplicated(["method", *job.axes, "seed", "step", "metric"]).any()
     assert (frame["status"].isin(["ok", "censored", "diverged", "undefined"])).all()
     assert np.isfinite(frame.loc[frame["status"] == "ok", "value"]).all()

@@ -51,11 +51,14 @@ def criterion(word: str, value: Any) -> str:
 
 def quantity(q: Quantity, label: str = "") -> str:
     """The statistic and each operand with its experiment, method, setting, metric and reading."""
-    operands = q.model.operands
-    said = {name: operand(o) for name, o in operands.items()}
+    said = {name: operand(o) for name, o in q.model.operands.items()}
     if len(said) == 1 and [e.text for e in q.value.values()] in ([next(iter(said))], []):
-        return next(iter(said.values()))
-    return f"{formula(q, label)}, where {'; '.join(f'{name} is {words}' for name, words in said.items())}"
+        return " ".join(next(iter(said.values())))
+    heads = [f"{name} is {head}" for name, (head, _) in said.items()]
+    tails = {tail for _, tail in said.values()}
+    if len(said) > 2 and len(tails) == 1:
+        return f"{formula(q, label)}, where {', '.join(heads)}, each {tails.pop()}"
+    return f"{formula(q, label)}, where {'; '.join(f'{name} is {head} {tail}' for name, (head, tail) in said.items())}"
 
 
 def formula(q: Quantity, label: str = "") -> str:
@@ -76,12 +79,17 @@ def formula(q: Quantity, label: str = "") -> str:
 
 
 def short(q: Quantity, label: str = "") -> str:
-    """Three or four words of what a number is."""
+    """Three or four words of what a number is: those that the claim gives, or the arithmetic and its metric."""
+    if q.model.words:
+        return f"{q.model.words}, {label}" if label and len(q.model.words) + len(label) < SHORT - 1 else q.model.words
     metrics = list(dict.fromkeys(o.metric for o in q.model.operands.values()))
     metric = f" of {spoken(metrics[0])}" if len(metrics) == 1 else ""
     text = formula(q, label)
     if text in q.model.operands:
-        text, metric = spoken(q.model.operands[text].metric), ""
+        one = q.model.operands[text]
+        text, metric = spoken(one.metric), ""
+        if isinstance(one.read, Fit):
+            text = f"{one.read.give} of the fit to {text}"
     if q.kind.takes == "counts":
         metric = ""
     words = f"{text}{metric}"
@@ -95,20 +103,20 @@ def spoken(name: str) -> str:
     return name.replace("_", " ")
 
 
-def operand(o: Operand) -> str:
-    """`trace of zo (smoothing 0.1), last record, in toy`."""
+def operand(o: Operand) -> tuple[str, str]:
+    """What is read and of what: `trace`, `of zo (smoothing 0.1), last record, in toy`."""
     fixed = {**o.where, **{axis: values for axis, values in o.across.items()}}
     method = o.method or fixed.pop("method", None)
     inside = ", ".join(f"{spoken(axis)} {_listed(value)}" for axis, value in fixed.items())
-    words = f"{spoken(o.metric)} of {_listed(method)}{f' ({inside})' if inside else ''}"
+    head, of = spoken(o.metric), f"of {_listed(method)}{f' ({inside})' if inside else ''}"
     if o.status:
-        words = f"whether the {words} is {o.status}"
-    parts = [words, reading(o)]
+        head, of = f"whether the {head}", f"{of} is {o.status}"
+    parts = [of, reading(o)]
     if o.smooth is not None:
         width = f"{o.smooth.window} records" if o.smooth.window else f"{o.smooth.span:g} {spoken(o.smooth.of)}"
         parts.append(f"smoothed over {width}")
     parts += [f"{status} taken as {value:g}" for status, value in o.substitute.items()]
-    return ", ".join(filter(None, [*parts, f"in {o.experiment}"]))
+    return head, ", ".join(filter(None, [*parts, f"in {o.experiment}"]))
 
 
 def reading(o: Operand) -> str:

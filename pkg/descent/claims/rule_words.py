@@ -67,5 +67,5 @@ def rule_words(rule: Any) -> str:
         for text in map(rule_words, inside)
     ]
     if isinstance(rule, AtLeast):
-        return f"at least {rule.at_least} of: {', '.join(said)}"
+        return f"at least {rule.at_least} of ({', '.join(said)})"
     return (" and " if isinstance(rule, All) else " or ").join(said)

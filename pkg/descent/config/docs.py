@@ -171,6 +171,8 @@ def _type(annotation: Any) -> str:
         return "a mapping"
     if args:
         return " or ".join(dict.fromkeys(_type(arg) for arg in args if arg is not type(None)))
+    if kind := getattr(annotation, "model_fields", {}).get("kind"):
+        return f"`{typing.get_args(kind.annotation)[0]}`"  # an estimator, as the YAML names it
     names = {str: "text", float: "a number", int: "a whole number", bool: "true or false", typing.Any: "a rule"}
     known = names.get(annotation) or getattr(annotation, "__name__", str(annotation))
     return (

@@ -44,7 +44,7 @@ def key(
 class Rule(TypedDict, total=False):
     """One rule of an experiment's `settings`: for the variants that `when` picks, settings of the room and these keys."""
 
-    __pydantic_config__ = {"extra": "allow"}  # noqa: RUF012
+    __pydantic_config__ = {"extra": "allow"}  # noqa: RUF012  # pyright: ignore[reportGeneralTypeIssues]
     when: dict[str, Value | list[Value]]
     seeds: int
     datasets: list[str]
@@ -159,6 +159,7 @@ class ScaleConfig:
     vary: dict[str, Axis] = key("Axes whose values differ at this scale.", factory=dict)
     methods: list[str] | None = key("The methods at this scale, when not all.", None)
     not_run: str | None = key("Why the experiment is not run at this scale; shown where its claims are.", None)
+    seeds_from: Literal["verdict", "fresh"] | None = key("At this scale alone: see the experiment's.", None)
 
 
 @dataclass
@@ -208,8 +209,10 @@ class ExperimentConfig:
     )
     tier: Tier = key("extended: run only with `--config tier=extended`.", "core")
     threads: int = key("Threads of a job; part of its bytes.", 1, low=1, high=MOST_THREADS)
-    seeds_from: Literal["verdict", "tuning"] = key(
-        "tuning: seeds from 200, which no verdict is computed on.", "verdict"
+    seeds_from: Literal["verdict", "fresh", "tuning"] = key(
+        "fresh: seeds from 2000, for an experiment whose claims were changed after the seeds from 1000 had been seen; "
+        "tuning: seeds from 200, which no verdict is computed on.",
+        "verdict",
     )
     needs: dict[str, NeedConfig] = key("Name -> another experiment whose jobs must be done first.", factory=dict)
     select: SelectConfig | None = key("For kind `select`.", None)

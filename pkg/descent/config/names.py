@@ -89,7 +89,9 @@ class _Names:
             if axis in (*BEFORE, *AFTER):
                 yield f"{shown}: `{axis}` is a column of every record and cannot be an axis; choose another name"
                 continue
-            groups = values if isinstance(values, Mapping) else dict.fromkeys(self.experiment.methods, values)
+            groups: Mapping[str, Any] = (
+                values if isinstance(values, Mapping) else dict.fromkeys(self.experiment.methods, values)
+            )
             if isinstance(values, Mapping):
                 yield from self._unknown(f"{key}.{axis}", "method", values, self.experiment.methods)
             if not any(axis in table for table in self.takes.values()):
@@ -103,10 +105,10 @@ class _Names:
                         f" for {method}" if isinstance(values, Mapping) else ""
                     )
                 setting = self.takes.get(method, {}).get(axis)
-                for value in own if setting else ():
-                    if value is not None and (reason := setting.fault(value)):
+                for value in own or ():
+                    if setting and value is not None and (reason := setting.fault(value)):
                         yield f"{shown}: {method}: `{axis}` {reason}"
-                texts = [str(v) for v in own]
+                texts = [str(v) for v in own or ()]
                 if len(set(texts)) < len(texts):
                     yield f"{shown}: a value is given twice"
 
@@ -200,16 +202,24 @@ class _Names:
         yield from self._unknown("select.metric", "metric", [spec.metric], [*self.room.metrics, *MEASURED])
 
     def _tuned(self, key: str, tuned: Mapping[str, str]) -> Iterator[str]:
-        choosers = {n: e for n, e in self.paper.experiments.items() if e.kind == "select" and e.select}
+        choosers = {n: e.select for n, e in self.paper.experiments.items() if e.kind == "select" and e.select}
         yield from self._unknown(key, "setting", tuned, self.settings)
         for setting, of in tuned.items():
             if of not in choosers:
                 yield f"{self.where}.{key}.{setting}: unknown experiment `{of}`{nearest(of, choosers)}; the `select` experiments are {listed(choosers)}"
-            elif setting not in choosers[of].select.over:
-                yield f"{self.where}.{key}.{setting}: `{of}` chooses {listed(choosers[of].select.over)}, not `{setting}`"
+            elif setting not in choosers[of].over:
+                yield f"{self.where}.{key}.{setting}: `{of}` chooses {listed(choosers[of].over)}, not `{setting}`"
 
     def _unknown(self, key: str, what: str, names: Iterable[str], known: Iterable[str]) -> Iterator[str]:
         known = list(known)
         for name in names:
-            if name not in known:
-                yield f"{self.where}.{key}: unknown {what} `{name}`{nearest(name, known)}; known: {listed(known)}"
+            if name in known:
+                continue
+            if what == "setting" and name in self.room.settings:
+                yield (
+                    f"{self.where}.{key}: no card of this experiment takes `{name}`, which settings.py has: name it in the "
+                    f"`settings` of a MethodCard, or of the ExperimentCard, in room.py"
+                )
+            else:
+                declared = "; methods are declared in room.py" if what == "method" else ""
+                yield f"{self.where}.{key}: unknown {what} `{name}`{nearest(name, known)}; known: {listed(known)}{declared}"

@@ -29,7 +29,7 @@ from descent.core.job import Job, Variant
 from descent.data.cards import stand_in
 from descent.data.presence import present
 
-FIRST_SEED = {"verdict": 1000, "dev": 500, "tuning": 200}
+FIRST_SEED = {"verdict": 1000, "fresh": 2000, "dev": 500, "tuning": 200}
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,7 @@ class _Planner:
 
     def _select(self, name: str, experiment: ExperimentConfig) -> None:
         spec = experiment.select
+        assert spec is not None, "a `select` experiment without it is refused before"
         sources = [job for job in self.jobs if job.experiment == spec.of]
         if not sources:
             self._lost(name, None, {}, f"needs `{spec.of}`, which is not run")
@@ -235,7 +236,9 @@ class _Planner:
         return params, reserved
 
     def _seeds(self, method, setting, params, reserved, experiment, one_each) -> Iterator[Variant]:
-        kind = "tuning" if experiment.seeds_from == "tuning" else self.study.seeds
+        kind = experiment.scales[self.study.scale].seeds_from or experiment.seeds_from
+        if kind != "tuning" and self.study.seeds == "dev":
+            kind = "dev"
         seeds = tuple(range(FIRST_SEED[kind], FIRST_SEED[kind] + reserved["seeds"]))
         tuned = dict(reserved["tuned"])
         for group in [(seed,) for seed in seeds] if one_each else [seeds]:

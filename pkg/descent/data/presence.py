@@ -30,7 +30,7 @@ def present(name: str, root: str | os.PathLike | None = None) -> Presence:
     faults = [fault for file in found.files if (fault := _fault(found, file, folder))]
     if not faults:
         return Presence(True, found.hash, "", True)
-    if found.embedded and (folder / TRACKED).is_file():
+    if folder is not None and found.embedded and (folder / TRACKED).is_file():
         return Presence(True, found.hash, f"{faults[0]}; `make data` fetches it from the repository's own store", False)
     return Presence(False, None, _reason(found, faults[0], folder), False)
 

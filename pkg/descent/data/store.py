@@ -59,7 +59,7 @@ def cache_folder(root: Path) -> Path | None:
     """DVC's cache of this checkout, or None where there is no .dvc folder (data copied to a bare machine, say)."""
     if not (root / ".dvc").is_dir():
         return None
-    return _configured(root, "cache", "dir") or root / ".dvc" / "cache"
+    return _folder(root, "cache", "dir") or root / ".dvc" / "cache"
 
 
 def blob(folder: Path, md5: str) -> Path:
@@ -87,7 +87,7 @@ def damaged(folder: Path, root: Path) -> Iterator[tuple[str, Path, str, str]]:
 def store_faults(root: Path) -> list[str]:
     """A sentence for each damaged or missing blob of the repository's own store."""
     name = _own_remote(root)
-    folder = _configured(root, f'remote "{name}"', "url")
+    folder = _folder(root, f'remote "{name}"', "url")
     if folder is None or not folder.is_dir():
         return []  # a remote elsewhere: DVC's own words must do
     return [
@@ -121,7 +121,7 @@ def _md5(path: Path) -> str:
 
 def _own_remote(root: Path) -> str | None:
     """The remote that .dvc/config names, which is committed: a user's own files may name another as the default."""
-    return _configured(root, "core", "remote", path=False, files=("config",))
+    return _configured(root, "core", "remote", files=("config",))
 
 
 def _in_git(root: Path) -> bool:
@@ -150,10 +150,14 @@ def _work_without_git(root: Path) -> None:
     )
 
 
-def _configured(
-    root: Path, section: str, key: str, path: bool = True, files: tuple[str, ...] = ("config", "config.local")
-) -> Path | str | None:
-    """A value of .dvc/config or config.local (which wins); paths are relative to .dvc/."""
+def _folder(root: Path, section: str, key: str) -> Path | None:
+    """A configured path, which is relative to .dvc/; None where there is none, or a URL."""
+    value = _configured(root, section, key)
+    return None if value is None or "://" in value else (root / ".dvc" / value).resolve()
+
+
+def _configured(root: Path, section: str, key: str, files: tuple[str, ...] = ("config", "config.local")) -> str | None:
+    """A value of .dvc/config or config.local (which wins)."""
     value = None
     for file in files:
         parser = configparser.ConfigParser(interpolation=None)
@@ -165,6 +169,4 @@ def _configured(
         for name in (section, f"'{section}'"):
             if parser.has_option(name, key):
                 value = parser.get(name, key).strip("'\"")
-    if value is None or not path:
-        return value
-    return None if "://" in value else (root / ".dvc" / value).resolve()
+    return value

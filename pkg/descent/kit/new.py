@@ -10,6 +10,8 @@ from descent.core.errors import ConfigError
 from descent.core.files import write_text
 
 TEMPLATE = Path(__file__).with_name("template")
+PACKAGE = Path(__file__).parents[1]
+ENGINE = {"new", "run", "list", "check", "study", "all"}  # and the names of its packages
 NAME = "mypaper"  # how the template calls itself
 FILES = {
     "room": "pkg/descent/papers/{slug}",
@@ -25,6 +27,8 @@ def new(root: Path, slug: str, *, title: str, authors: str = "its authors") -> l
         raise ConfigError(
             f"new: the paper's name must be 2 to 20 lower-case letters, digits and _, beginning with a letter, got `{slug}`"
         )
+    if slug in ENGINE or (PACKAGE / slug).exists():
+        raise ConfigError(f"new: `{slug}` is a name of the engine's own; choose another")
     texts = {}
     for source in sorted(path for path in TEMPLATE.rglob("*") if path.is_file() and path.suffix != ".pyc"):
         texts[root / _target(source, slug)] = _filled(source, slug, title, authors)

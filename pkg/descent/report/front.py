@@ -83,12 +83,13 @@ def page(
     present = [key for key in VERDICTS if any(c["verdict"] == key for paper in shown for c in paper["claims"])]
     smoke = study.scale == "smoke"
     return render(
-        "front.html", label=label(study), scale=study.scale, smoke=smoke, papers=shown, totals=totals, present=present,
+        "front.html", label=label(study), scale=study.scale, smoke=smoke, dev=study.seeds == "dev", papers=shown, totals=totals, present=present,
         cost=cost, own=_own(others),
         headline="A walk through every code path" if smoke else "Which claims held, and which did not",
         lead=(
             f"{plural(claims, 'claim')} of {plural(len(judged), 'paper')} on gradient descent and its relatives, each put "
-            f"to an explicit test and judged on fresh seeds; where a criterion was chosen after earlier results had been seen, its page says so."
+            + ("to an explicit test, here on development seeds." if study.seeds == "dev" else "to an explicit test and judged on fresh seeds; "
+               "where a criterion was chosen after earlier results had been seen, its page says so.")
             + (f" {plural(len(papers) - len(judged), 'registered paper')} not run here." if len(judged) < len(papers) else "")
         ),
     )  # fmt: skip

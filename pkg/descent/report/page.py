@@ -19,6 +19,7 @@ from descent.core.files import write_text
 from descent.report import theme
 from descent.report.figures import FIGURES
 from descent.report.finals import finals, results_csv
+from descent.report.first import first_verdicts, on_fresh_seeds
 from descent.report.front import matching
 from descent.report.html import image, render
 from descent.report.judged import VERDICTS_FILE, cost_rows, label, read_verdicts
@@ -48,10 +49,10 @@ def write_page(results: Results, folder: Path, costs: Path | None = None) -> Pat
     write_text(folder / "results.csv", results_csv(tables))
     write_text((costs or folder) / "cost.html", cost_page(results))
     text = render(
-        "page.html", paper=judged, config=results.config, label=judged["label"], smoke=results.scale == "smoke",
+        "page.html", paper=judged, config=results.config, label=judged["label"], smoke=results.scale == "smoke", dev=judged["seeds"] == "dev",
         looks=swatches(results), cards=results.room.methods, metrics=results.room.metrics, folded=FOLDED,
         experiments=[_experiment(results, name, config) for name, config in results.config.experiments.items()],
-        finals=tables, tuning=_tuning(results), claims=_claims(judged, pictures), figures=_figures(folder, pictures),
+        finals=tables, tuning=_tuning(results), claims=_claims(results, judged, pictures, folder.parent), figures=_figures(folder, pictures),
         spare=_spare(judged, pictures), missing=_missing(judged), runs=runs_of(results), versions=_versions(results),
         notes=_notes(results), used=_used(results),
     )  # fmt: skip
@@ -126,16 +127,21 @@ def _missing(judged: Mapping[str, Any]) -> list[dict[str, Any]]:
 # -- claims and figures -----------------------------------------------------------------------------------------------
 
 
-def _claims(judged: Mapping[str, Any], pictures: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The claims; the first that names a figure shows it, later ones point to it."""
+def _claims(
+    results: Results, judged: Mapping[str, Any], pictures: list[dict[str, Any]], report: Path
+) -> list[dict[str, Any]]:
+    """The claims; the first that names a figure shows it, later ones point to it. report: the folder with the first verdicts."""
     shown: set[str] = set()
+    before = first_verdicts(report, results.config, results.scale)
     claims = []
     for claim in judged["claims"]:
         picture = matching(pictures, claim["figure"])
         first = picture is not None and picture["name"] not in shown
         if picture is not None:
             shown.add(picture["name"])
-        claims.append({**claim, "picture": picture["name"] if picture else None, "show": first})
+        fresh = on_fresh_seeds(results.config, claim["experiments"], results.scale)
+        own = {"picture": picture["name"] if picture else None, "show": first}
+        claims.append({**claim, **own, "before": before.get(claim["claim"]) if fresh else None})
     return claims
 
 

@@ -128,11 +128,11 @@ def plain(value: Any) -> Any:
 
 
 def sentence(text: str | None) -> str:
-    """A reason as a sentence: capital letter (not on a check's name or a number), full stop."""
+    """A reason as a sentence: capital letter (not on a check's name, a symbol or a number), full stop."""
     text = (text or "").strip()
     if not text:
         return ""
-    first = re.match(r"[a-z]+", text)
+    first = re.match(r"[a-z]{2,}|a(?= )", text)
     if first and re.match(r"[ ,](?!\()", text[first.end() :]):
         text = text[0].upper() + text[1:]
     return text if text.endswith((".", "?", "!")) else text + "."

@@ -18,8 +18,9 @@ def choose_best(job: Job, records: pd.DataFrame) -> tuple[Records, list[dict[str
     """Choose, in each group, the grid point of the best mean; returns the scores as records, and the choices.
 
     job.select: metric, best (`max` or `min`), over (the axes that form the grid). The groups are the method and all
-    other axes. The metric is read at each seed's last step. A grid point with a seed that is not `ok` cannot win; a
-    tie goes to the earlier point of the grid. Raises ConfigError when every point of a group failed.
+    other axes. The score is the arithmetic mean over seeds of the metric at each seed's last step. A grid point with a
+    seed that is not `ok` cannot win; a tie goes to the earlier point of the grid. Raises ConfigError when every point of
+    a group failed.
     """
     spec = job.select or {}
     over = list(spec["over"])
@@ -35,7 +36,7 @@ def choose_best(job: Job, records: pd.DataFrame) -> tuple[Records, list[dict[str
     last = rows.groupby([*keys, "seed"], sort=False, dropna=False).tail(1)
     table = (
         last.groupby(keys, sort=False, dropna=False)
-        .agg(score=("value", "mean"), n=("value", "size"), ok=("status", lambda s: bool((s == "ok").all())))
+        .agg(score=("value", "mean"), n=("value", "size"), status=("status", _worst))
         .reset_index()
     )
     found = Records()
@@ -43,10 +44,10 @@ def choose_best(job: Job, records: pd.DataFrame) -> tuple[Records, list[dict[str
     group_by = [name for name in keys if name not in over]
     for group, points in table.groupby(group_by, sort=False, dropna=False):
         points = points.reset_index(drop=True)
-        valid = points[points["ok"]]
+        valid = points[points["status"] == "ok"]
         named = dict(zip(group_by, group, strict=True))
         if valid.empty:
-            raise ConfigError(f"{job.id}: every grid point of {named} diverged or is undefined; widen the grid")
+            raise ConfigError(_none_left(job, spec["metric"], named, set(points["status"])))
         best = valid["score"].idxmax() if spec["best"] == "max" else valid["score"].idxmin()
         chosen.append(
             {
@@ -60,9 +61,26 @@ def choose_best(job: Job, records: pd.DataFrame) -> tuple[Records, list[dict[str
         )
         for i, point in points.iterrows():
             variant = Variant(point["method"], _named(point, axes), {}, (0,))
-            found.add(variant, f"mean_{spec['metric']}", point["score"], status="ok" if point["ok"] else "diverged")
+            found.add(variant, f"mean_{spec['metric']}", point["score"], status=point["status"])
             found.add(variant, "chosen", float(i == best))
     return found, chosen
+
+
+def _worst(statuses: pd.Series) -> str:
+    """What a grid point counts as: `ok` when all its seeds are."""
+    return next((word for word in ("diverged", "undefined", "censored") if (statuses == word).any()), "ok")
+
+
+def _none_left(job: Job, metric: str, named: dict[str, Any], statuses: set[str]) -> str:
+    group = ", ".join(
+        [str(named["method"]), *(f"{k}={v}" for k, v in named.items() if k != "method" and not pd.isna(v))]
+    )
+    if statuses == {"censored"}:
+        return (
+            f"{job.id}: at every grid point of {group} some seed is censored, never reaching what `{metric}` counts: "
+            f"take more steps or an easier target at scale {job.scale}"
+        )
+    return f"{job.id}: at every grid point of {group} some seed is {' or '.join(sorted(statuses))}; widen the grid"
 
 
 def _named(point: pd.Series, names: list[str]) -> dict[str, Any]:

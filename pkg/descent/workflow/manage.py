@@ -76,13 +76,14 @@ def _free_port(wanted: str | None) -> int:
 
 
 def docs(root: Path) -> int:
-    """Rewrite the pages of docs/ that are made from the code."""
+    """Rewrite the pages of docs/ that are made from the code; names those that changed."""
     from descent.config.docs import pages
     from descent.core.files import write_text
 
     for path, text in pages(root).items():
-        write_text(path, text)
-        print(path.relative_to(root))
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
+            print(path.relative_to(root))
     return 0
 
 

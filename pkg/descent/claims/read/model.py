@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from descent.claims.estimate.base import DATA
 from descent.claims.read.checks import Alternative, Check, Comparison, Rules
@@ -48,7 +48,7 @@ class Estimate(Strict):
         default="linear",
     )
     estimator: Annotated[Estimator, BeforeValidator(_named)] = doc(
-        "A name, or {kind: name, ...options}.", default_factory=default
+        "A name, or {kind: name, ...options}: see [estimators.md](estimators.md).", default_factory=default
     )
     data: Literal[tuple(DATA)] = doc(
         "What the numbers of the seeds are like: decides which estimators may be used.", default="normal"
@@ -58,6 +58,9 @@ class Estimate(Strict):
     )
     paper: Number | None = doc(
         "The paper's number for this quantity, in the same unit, shown beside ours.", default=None
+    )
+    words: Annotated[str, StringConstraints(min_length=3, max_length=48)] | None = doc(
+        "A few words for the front page, where the arithmetic does not say by itself what the number is.", default=None
     )
 
 

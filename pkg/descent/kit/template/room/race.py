@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from descent.core.context import Context
@@ -34,11 +33,12 @@ def run(job: Job, context: Context) -> Records:
         method = METHODS[variant.method](problem, **variant.own)
 
         def measure(state: Any, info: Any, problem: Quadratic = problem) -> dict[str, Tensor]:
-            before = torch.zeros_like(state.x[:, 0])  # no step was taken yet
+            # no step was taken at the start: the gradient there, without noise
+            gradient = problem.gradient(state.x).norm(dim=-1) if info is None else info.gradient
             return {
                 "loss": problem.loss(state.x),
                 "distance": state.x.norm(dim=-1),
-                "gradient": before if info is None else info.gradient,
+                "gradient": gradient,
             }
 
         _, trace = iterate(

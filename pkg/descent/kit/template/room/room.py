@@ -13,7 +13,12 @@ ROOM = Room(
             "", "f(x), half the squared distance to the optimum in the curvature's metric.", "lower", log=True
         ),
         "distance": Metric("", "Distance |x| to the optimum.", "lower", log=True),
-        "gradient": Metric("", "Length of the gradient that the last step followed, noise included.", "none", log=True),
+        "gradient": Metric(
+            "",
+            "Length of the gradient that the last step followed, noise included; at the start without noise.",
+            "none",
+            log=True,
+        ),
     },
     methods={
         "heavy_ball": MethodCard(
