@@ -117,6 +117,7 @@ def test_median_rule():
     squares = torch.tensor([[[1.0, 4.0], [2.0, 1.0]]])
     assert float(lower_median(squares.flatten(1))) == 1
     assert float(bandwidth(squares, 2)) == pytest.approx(0.5 / math.log(3))
+    assert float(bandwidth(torch.tensor([[[3.0, 1.0], [4.0, 1.0]]]), 2)) == pytest.approx(0.5 / math.log(3))
 
 
 @given(st.integers(1, 40), st.integers(1, 3), st.integers(0, 99))
