@@ -96,7 +96,7 @@ def final_distances(frames) -> Figure:
             theme.absent(ax, frames.why(experiment))
             continue
         present = [m for m in frames.room.methods if len(frames.select(experiment, "sliced", m, target=target))]
-        nearest = min(last_of(frames, experiment, m, target)["value"].median() for m in present)
+        nearest = min((last_of(frames, experiment, m, target)["value"].median() for m in present), default=np.nan)
         for at, method in enumerate(present):
             last = last_of(frames, experiment, method, target)
             good = last[last["status"] == "ok"]
