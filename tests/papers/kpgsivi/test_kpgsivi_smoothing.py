@@ -117,6 +117,7 @@ def test_median_rule():
     squares = torch.tensor([[[1.0, 4.0], [2.0, 1.0]]])
     assert float(lower_median(squares.flatten(1))) == 1
     assert float(bandwidth(squares, 2)) == pytest.approx(0.5 / math.log(3))
+    assert float(bandwidth(torch.tensor([[[3.0, 1.0], [4.0, 1.0]]]), 2)) == pytest.approx(0.5 / math.log(3))
 
 
 @given(st.integers(1, 40), st.integers(1, 3), st.integers(0, 99))
@@ -151,3 +152,13 @@ def test_bandwidths_are_a_row_of_its_own():
     make = torch.Generator().manual_seed(0)
     squares = torch.rand(3, 5, 5, generator=make)
     assert_close(bandwidth(squares, 5), torch.stack([bandwidth(row[None], 5)[0] for row in squares]))
+
+
+def test_a_thinned_median_is_an_option_that_no_experiment_takes():
+    from pathlib import Path
+
+    squares = torch.rand(2, 6, 6, generator=torch.Generator().manual_seed(1))
+    want = torch.stack([row.flatten()[::5].median() for row in squares]) * 0.5 / math.log(7)
+    assert_close(bandwidth(squares, 6, 5), want)
+    text = Path(__file__).parents[3].joinpath("config/papers/kpgsivi.yaml").read_text(encoding="utf-8")
+    assert "median_every" not in text

@@ -12,16 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from descent.papers.kpgsivi.pictures import correlations, paths, samples, weights
+from descent.papers.kpgsivi.spreads import variance
+from descent.papers.kpgsivi.titles import GREY, TARGETS, TITLES, TOYS
 from descent.report import theme
 
-TOYS = ("multimodal", "banana", "x_shaped")
-TARGETS = (*TOYS, "logistic", "diffusion")
-TITLES = {
-    "multimodal": "two modes", "banana": "banana", "x_shaped": "cross", "logistic": "logistic regression", "diffusion": "diffusion",
-}  # fmt: skip
 CURVES = ("ksivi", "asvgd", "sivi", "kpg", "kpgis")
-MARKS = ("o", "s", "^", "D", "v")
-GREY = "#555555"
 
 
 def experiment_of(target: str) -> str:
@@ -52,37 +47,35 @@ def step_seconds(frames, target: str, method: str) -> float:
 
 
 def convergence(frames) -> Figure:
-    """Sliced Wasserstein-2 distance to the target while training: above by steps, below by seconds of CPU time (steps times the
-    median measured time of a step, a seed's share of eight side by side). Geometric mean and 95 % t interval over seeds of the
+    """Sliced Wasserstein-2 distance to the target while training: by steps and, where step times were measured (`--config bench=true`),
+    in a second row by seconds of CPU time (steps times the median measured time of a step, a seed's share of eight side by side). Geometric mean and 95 % t interval over seeds of the
     logarithm (over fewer than five seeds their range); a line that ends in a cross has seeds that diverged. Dotted: the floor, the distance of two equal samples of the
     target.
 
-    Alt: Two rows of five panels, one for each target, with falling curves of five methods on logarithmic axes.
+    Alt: Panels, one for each of five targets, with falling curves of five methods on logarithmic axes.
     """
-    figure, axes = theme.grid(2, len(TARGETS), width=11.0, height=5.6, sharey="col")
+    timed = frames.has("cost")
+    figure, axes = theme.grid(1 + timed, len(TARGETS), width=11.0, height=5.6 if timed else 3.2, sharey="col")
     for column, target in enumerate(TARGETS):
         experiment = experiment_of(target)
-        above, below = axes[:, column]
+        above, below = axes[0, column], axes[-1, column]
         if not frames.has(experiment):
-            for ax in (above, below):
+            for ax in axes[:, column]:
                 theme.absent(ax, frames.why(experiment))
             continue
         for method in CURVES:
             rows = frames.select(experiment, "sliced", method, target=target)
             theme.band(above, rows, method=method, log=True)
             seconds = step_seconds(frames, target, method)
-            if np.isfinite(seconds) and not rows.empty:
+            if timed and np.isfinite(seconds) and not rows.empty:
                 theme.band(below, rows.assign(step=rows["step"] * seconds), method=method, log=True)
         floor = frames.select(experiment, "floor", target=target)["value"]
-        for ax in (above, below):
+        for ax in axes[:, column]:
             if len(floor):
                 ax.axhline(floor.mean(), color=GREY, linestyle=":", linewidth=1, label="floor")
             log_axis(ax)
-        above.set(title=TITLES[target], xlabel="steps")
         below.set(xlabel="CPU seconds a seed")
-        if not frames.has("cost"):
-            below.clear()
-            theme.absent(below, "step times were not measured (--config bench=true)")
+        above.set(title=TITLES[target], xlabel="steps")
     for ax in axes[:, 0]:
         ax.set_ylabel("sliced W2")
     theme.legend(figure, axes)
@@ -91,7 +84,8 @@ def convergence(frames) -> Figure:
 
 def final_distances(frames) -> Figure:
     """Sliced Wasserstein-2 distance at the end of every run, a point a seed, bar: their mean; dotted: the floor of equal samples of
-    the target. Seeds that diverged are counted as crosses at the top.
+    the target. Arrows at the top: a method whose every seed ended more than 100 times as far as the nearest method, with the median of its
+    seeds; crosses at the top: seeds that diverged.
 
     Alt: Five panels, one for each target, with a column of points for each method on a logarithmic axis.
     """
@@ -102,11 +96,17 @@ def final_distances(frames) -> Figure:
             theme.absent(ax, frames.why(experiment))
             continue
         present = [m for m in frames.room.methods if len(frames.select(experiment, "sliced", m, target=target))]
+        nearest = min((last_of(frames, experiment, m, target)["value"].median() for m in present), default=np.nan)
         for at, method in enumerate(present):
-            rows = frames.select(experiment, "sliced", method, target=target)
-            last = rows[rows["step"] == rows["step"].max()]
+            last = last_of(frames, experiment, method, target)
             good = last[last["status"] == "ok"]
-            theme.points(ax, at, good["value"], method)
+            if len(good) and good["value"].min() > 100 * nearest:
+                top = {"transform": ax.get_xaxis_transform(), "color": theme.colour(method)}
+                ax.plot(at, 0.97, marker="^", linestyle="none", **top)
+                said = f"{len(good)} seeds,\nmedian {good['value'].median():.1e}"
+                ax.text(at + 0.3, 0.92, said, ha="right", va="top", fontsize=7, **top)
+            else:
+                theme.points(ax, at, good["value"], method)
             if len(last) > len(good):
                 ax.plot(
                     at,
@@ -125,59 +125,10 @@ def final_distances(frames) -> Figure:
     return figure
 
 
-def ratios(frames, experiment: str = "variance") -> pd.DataFrame:
-    """KPG's gradient variance over amortised SVGD's, a row for each target, step and seed, with sigma / h."""
-    keys = ["target", "step", "seed"]
-    kpg, asvgd = (frames.select(experiment, "gradient_variance", m).set_index(keys)["value"] for m in ("kpg", "asvgd"))
-    scale = frames.select(experiment, "scale_over_bandwidth", "kpg").set_index(keys)["value"]
-    table = pd.DataFrame({"value": kpg / asvgd, "scale": scale}).reset_index()
-    return table.assign(status=np.where(np.isfinite(table["value"]), "ok", "diverged"))
-
-
-def limit(scale_over_bandwidth: np.ndarray) -> np.ndarray:
-    """Ratio of the two variances at the optimum in one dimension as h goes to 0: 2 (h / sigma)^2; docs/papers/kpgsivi.md."""
-    return 2 / scale_over_bandwidth**2
-
-
-def closed(sigma: np.ndarray, h: float) -> np.ndarray:
-    """The same for q = p = N(0, 1) and any bandwidth."""
-    v = 1 / (0.5 + 2 / h**2)
-    return ((1 - sigma**2) / sigma**2) / (v * (1 / h**2 + 0.5) ** 2 + 0.5)
-
-
-def variance(frames) -> Figure:
-    """Total variance of KPG's gradient over that of amortised SVGD's, on the same points; below the line at 1 KPG's is the smaller.
-    Left, along a KPG run: geometric mean and 95 % t interval over seeds. Right, the same against sigma over the bandwidth (one point
-    a seed and step; hollow: along runs with larger step sizes, where sigma falls further), with closed forms for a Gaussian in one dimension at the optimum: for h = .6, and in the limit of small h, where
-    the two are equal at sigma = sqrt(2) h. The conditional score has the size 1 / sigma: where sigma is much smaller than h it is
-    noisier than the kernel's gradient.
-
-    Alt: Left, five curves of ratios over steps around a line at 1. Right, points with a falling closed-form curve.
-    """
-    table = ratios(frames)
-    late = ratios(frames, "variance_late") if frames.has("variance_late") else None
-    figure, axes = theme.grid(1, 2, height=3.6, sharey=True)
-    left, right = axes[0]
-    targets = [t for t in TARGETS if t in set(table["target"])]
-    for target, shade, mark in zip(targets, theme.shades("kpg", len(targets)), MARKS, strict=False):
-        rows = table[table["target"] == target]
-        style = {"color": shade, "label": TITLES[target], "marker": mark, "linestyle": "-"}
-        theme.band(left, rows, method="kpg", log=True, **style)
-        right.plot(rows["scale"], rows["value"], linestyle="none", markersize=3, alpha=0.7, color=shade, marker=mark)
-        if late is not None and len(rows := late[late["target"] == target]):
-            dots = {"linestyle": "none", "markersize": 3.5, "color": shade, "marker": mark, "markerfacecolor": "none"}
-            right.plot(rows["scale"], rows["value"], **dots)
-    grid = np.geomspace(max(table["scale"].min() / 2, 1e-3), table["scale"].max() * 2, 100)
-    right.plot(grid, limit(grid), color=GREY, linewidth=1, label="closed form, h → 0")
-    inside = grid[grid * 0.6 < 1]
-    right.plot(inside, closed(0.6 * inside, 0.6), color=GREY, linewidth=1, linestyle="--", label="closed form, h = .6")
-    for ax in (left, right):
-        ax.axhline(1, color="#222222", linewidth=0.8, linestyle=":")
-        ax.set(yscale="log")
-    left.set(xlabel="steps of KPG", ylabel="variance, KPG over amortised SVGD", title="along a run")
-    right.set(xscale="log", xlabel="sigma over bandwidth h", title="against sigma / h", ylim=left.get_ylim())
-    theme.legend(figure, axes)
-    return figure
+def last_of(frames, experiment: str, method: str, target: str) -> pd.DataFrame:
+    """The sliced distances at the end of a run, a row a seed."""
+    rows = frames.select(experiment, "sliced", method, target=target)
+    return rows[rows["step"] == rows["step"].max()]
 
 
 def blindness(frames) -> Figure:
@@ -212,7 +163,7 @@ def internals(frames) -> Figure:
     effective share of the K latents, and the share of pairs with a latent of their own that found no slot. Mean and 95 % t
     interval over seeds.
 
-    Alt: Four panels over steps on a logarithmic axis, one line for each target.
+    Alt: Four panels over steps, one line for each target.
     """
     figure, axes = theme.grid(1, 4, width=11.0, height=3.2)
     present = [
@@ -238,8 +189,9 @@ def internals(frames) -> Figure:
             if metric == "bandwidth":
                 other = theme.summary(frames.select(experiment, metric, "kpg", target=target))
                 ax.plot(other["step"], other["mean"], color=shade, linestyle="--", linewidth=1)
-            ax.set(title=label, xlabel="steps", xscale="log")
-    axes[0, 1].set_yscale("log")
+            ax.set(title=label, xlabel="steps")
+    log_axis(axes[0, 1])
+    axes[0, 3].set_ylim(0, max(0.02, axes[0, 3].get_ylim()[1]))
     theme.legend(figure, axes)
     return figure
 
@@ -281,7 +233,7 @@ FIGURES = {
     "weights": themed(weights),
     "correlations": themed(correlations),
     "paths": themed(paths),
-    "variance": variance,
+    "variance": themed(variance),
     "blindness": blindness,
     "internals": internals,
     "cost": cost,

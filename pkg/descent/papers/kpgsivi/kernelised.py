@@ -50,22 +50,27 @@ Difference = Callable[[Tensor, Points, Points, Tensor, Tensor], Tensor]
 """(kernel (R, B, K), points, auxiliary points, heated target score at the latter (R, K, d), h^2 (R,)) -> D (R, B, d)."""
 
 
-def kpg(problem: Problem, *, batch: int, latents: int | None = None, **descent: Unpack[Descent]) -> Method:
-    """The paper's kernelised path gradient. batch: B; latents: K, B if empty. Raises SettingError."""
+def kpg(
+    problem: Problem, *, batch: int, latents: int | None = None, median_every: int = 1, **descent: Unpack[Descent]
+) -> Method:
+    """The paper's kernelised path gradient. batch: B; latents: K, B if empty; median_every: 1, or another method. Raises
+    SettingError."""
 
     def difference(kernel: Tensor, here: Points, there: Points, score: Tensor, h2: Tensor) -> Tensor:
         return kpg_difference(kernel, there.score - score)
 
-    return _method("kpg", problem, difference, batch, latents, descent)
+    return _method("kpg", problem, difference, batch, latents, descent, median_every)
 
 
-def asvgd(problem: Problem, *, batch: int, latents: int | None = None, **descent: Unpack[Descent]) -> Method:
-    """Amortised SVGD. batch: B; latents: K, B if empty. Raises SettingError."""
+def asvgd(
+    problem: Problem, *, batch: int, latents: int | None = None, median_every: int = 1, **descent: Unpack[Descent]
+) -> Method:
+    """Amortised SVGD. batch: B; latents: K, B if empty; median_every: 1, or another method. Raises SettingError."""
 
     def difference(kernel: Tensor, here: Points, there: Points, score: Tensor, h2: Tensor) -> Tensor:
         return asvgd_difference(kernel, here.z, there.z, score, h2)
 
-    return _method("asvgd", problem, difference, batch, latents, descent)
+    return _method("asvgd", problem, difference, batch, latents, descent, median_every)
 
 
 def asvgd_released(problem: Problem, *, batch: int, **descent: Unpack[Descent]) -> Method:
@@ -101,10 +106,16 @@ def split(points: Points, at: int) -> tuple[Points, Points]:
 
 
 def _method(
-    name: str, problem: Problem, difference: Difference, batch: int, latents: int | None, descent: Descent
+    name: str,
+    problem: Problem,
+    difference: Difference,
+    batch: int,
+    latents: int | None,
+    descent: Descent,
+    every: int = 1,
 ) -> Method:
     expect_problem(name, problem)
-    optimiser = Optimiser.of(name, descent, batch=batch, latents=latents)
+    optimiser = Optimiser.of(name, descent, batch=batch, latents=latents, median_every=every)
     family, target = problem.family, problem.target
 
     def step(state: State, noise: Noise) -> tuple[State, Info]:
@@ -112,7 +123,7 @@ def _method(
         here, there = split(points, batch)
         score = target.score(there.z) * optimiser.heat(state)
         squares = square_distances(here.z, there.z)
-        h2 = bandwidth(squares, batch)
+        h2 = bandwidth(squares, batch, every)
         slope = difference(gaussian(squares, h2), here, there, score, h2)
         new = State(*optimiser.move(state, family.pull(state.params, here, slope / batch)))
         return new, Info(h2.sqrt(), lost(new.params))

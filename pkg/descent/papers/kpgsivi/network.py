@@ -17,6 +17,10 @@ Activations = list[Tensor]
 """The input, every hidden layer after its ReLU, and the output, (R, N, width) each."""
 
 
+LONG = 1024
+"""Points from which a CPU evaluates row by row, so that a layer's output stays in its cache: a third less time, the same numbers."""
+
+
 @dataclass(frozen=True)
 class Network:
     """Linear - ReLU - ... - Linear. sizes: widths from the input to the output."""
@@ -42,6 +46,11 @@ class Network:
 
     def __call__(self, params: Tensor, x: Tensor) -> Tensor:
         """The output (R, N, out) at x (R, N, in)."""
+        if x.device.type == "cpu" and x.shape[0] > 1 and x.shape[1] >= LONG:
+            return torch.cat([self._output(params[r : r + 1], x[r : r + 1]) for r in range(x.shape[0])])
+        return self._output(params, x)
+
+    def _output(self, params: Tensor, x: Tensor) -> Tensor:
         x, last = x.mT, len(self.sizes) - 2  # features lead: long rows, and biases added in place, take half the time
         for i, (weight, bias) in enumerate(self.layers(params)):
             x = torch.bmm(weight, x).add_(bias.mT)

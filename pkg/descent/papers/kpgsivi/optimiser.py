@@ -90,12 +90,13 @@ def adam(
     beta1: float = 0.9,
 ) -> tuple[Tensor, Moments]:  # fmt: skip
     """Kingma and Ba, ICLR 2015, as torch.optim.Adam: bias-corrected, epsilon 1e-8 outside the root."""
-    first = moments.first * beta1 + gradient * (1 - beta1)
+    first = torch.lerp(moments.first, gradient, 1 - beta1)
     second = (moments.second * beta2).addcmul_(gradient, gradient, value=1 - beta2)
     scale = second.sqrt().div_((1 - beta2**count).sqrt()).add_(1e-8)
-    return params - first * (step_size / (1 - beta1**count)) / scale, Moments(first, second)
+    change = first * (step_size / (1 - beta1**count))
+    return torch.addcdiv(params, change, scale, value=-1), Moments(first, second)
 
 
 def lost(params: Tensor) -> Tensor:
-    """(R,) whether a row's parameters are no longer finite."""
-    return ~params.isfinite().all(-1)
+    """(R,) whether a row's parameters are no longer finite; their sum tells, in one pass."""
+    return ~params.sum(-1).isfinite()

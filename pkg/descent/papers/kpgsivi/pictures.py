@@ -33,14 +33,25 @@ def samples(frames, theme) -> Figure:
             ax = axes[row, column]
             key = f"sample {method}, target={name}"
             if key in arrays:
-                ax.plot(*arrays[key].T, ".", markersize=1.2, alpha=0.5, color=theme.colour(method), rasterized=True)
+                x1, x2 = arrays[key].T
+                outside = 1 - float(((left < x1) & (x1 < right) & (low < x2) & (x2 < high)).mean())
+                if outside > 0.2:
+                    ax.text(
+                        0.5, 0.04, f"{100 * outside:.0f} % outside", transform=ax.transAxes, ha="center", fontsize=8
+                    )
+                ax.plot(x1, x2, ".", markersize=1.2, alpha=0.5, color=theme.colour(method), rasterized=True)
             ax.contour(
                 x, y, density, levels=density.max() * np.array([0.02, 0.1, 0.4, 0.9]), colors="#444444", linewidths=0.5
             )
             ax.set(xlim=(left, right), ylim=(low, high))
             ax.grid(visible=False)
+            ax.locator_params(axis="both", nbins=4)
             if row == 0:
                 ax.set_title(theme.label(method))
+            if column == 0:
+                ax.set_ylabel("second coordinate")
+            if row == len(MADE) - 1:
+                ax.set_xlabel("first coordinate")
     return figure
 
 

@@ -2,43 +2,46 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from descent.core.declare import ExperimentCard, MethodCard, Metric, Room
 from descent.papers.kpgsivi.settings import SETTINGS
 
 METRICS = {
-    "sliced": Metric("", "Sliced Wasserstein-2 distance between equal samples of q and of the target.", "lower", log=True),
-    "floor": Metric("", "The same between two samples of the target: what a perfect q would show.", "lower", log=True),
+    "sliced": Metric("", "Sliced Wasserstein-2 distance between equal samples of q and of the target.", "lower", log=True, range=(0, inf)),
+    "floor": Metric("", "The same between two samples of the target: what a perfect q would show.", "lower", log=True, range=(0, inf)),
     "forward_divergence": Metric("nats", "KL(p || q), estimated.", "lower"),
     "reverse_divergence": Metric("nats", "KL(q || p), estimated.", "lower"),
-    "left_share": Metric("", "Share of q's points with a negative first coordinate.", "none"),
-    "weight_error": Metric("", "Distance of that share to the left mode's weight.", "lower"),
+    "left_share": Metric("", "Share of q's points with a negative first coordinate.", "none", range=(0, 1), resolution=1 / 4000),
+    "weight_error": Metric("", "Distance of that share to the left mode's weight.", "lower", range=(0, 1), resolution=1 / 4000),
     "log_scale": Metric("", "Mean over coordinates of log sigma.", "none"),
-    "bandwidth": Metric("", "The kernel's h at the step.", "none", log=True),
-    "share": Metric("", "KPG-IS: mean over points of a(z), the proposal's weight of the standard normal.", "none"),
-    "effective": Metric("latents", "KPG-IS: mean over points of (sum w)^2 / sum w^2.", "none"),
-    "overflow": Metric("", "KPG-IS: share of pairs with a latent of their own that found no slot and were thinned.", "lower"),
-    "deviation_ratio": Metric("", "Mean over coordinates of q's standard deviation over the truth's.", "none"),
-    "mean_error": Metric("", "Mean over coordinates of |difference of means| over the truth's deviation.", "lower"),
+    "bandwidth": Metric("", "The kernel's h at the step.", "none", log=True, range=(0, inf)),
+    "share": Metric("", "KPG-IS: mean over points of a(z), the proposal's weight of the standard normal.", "none", range=(0, 1)),
+    "effective": Metric("latents", "KPG-IS: mean over points of (sum w)^2 / sum w^2.", "none", range=(1, inf)),
+    "overflow": Metric("", "KPG-IS: share of pairs with a latent of their own that found no slot and were thinned.", "lower", range=(0, 1)),
+    "deviation_ratio": Metric("", "Mean over coordinates of q's standard deviation over the truth's.", "none", range=(0, inf)),
+    "mean_error": Metric("", "Mean over coordinates of |difference of means| over the truth's deviation.", "lower", range=(0, inf)),
     "correlation_slope": Metric("", "Slope through the origin of q's pairwise correlations on the truth's; 1 is perfect.", "none"),
-    "correlation_error": Metric("", "Root mean squared error of the pairwise correlations.", "lower"),
+    "correlation_error": Metric("", "Root mean squared error of the pairwise correlations.", "lower", range=(0, 2)),
     "correlation_floor": Metric("", "The slope of an equal sample of the truth: how far noise alone moves it.", "none"),
-    "log_likelihood": Metric("nats", "Mean over test rows of the log predictive probability.", "higher"),
-    "accuracy": Metric("", "Share of test rows that the posterior mean probability puts in the right class.", "higher"),
-    "path_error": Metric("", "Root mean squared difference of q's mean path and the truth's.", "lower"),
+    "log_likelihood": Metric("nats", "Mean over test rows of the log predictive probability (networks: density).", "higher"),
+    "test_error": Metric("", "Root mean squared error on test rows of the mean prediction, in the labels' unit.", "lower", range=(0, inf)),
+    "accuracy": Metric("", "Share of test rows that the posterior mean probability puts in the right class.", "higher", range=(0, 1), resolution=1 / 4600),
+    "path_error": Metric("", "Root mean squared difference of q's mean path and the truth's.", "lower", range=(0, inf)),
     "mll": Metric("nats", "The authors' marginal score: log of q's marginal kernel densities, summed over coordinates and draws of the truth.", "higher"),
-    "acceptance": Metric("", "Mean acceptance rate of the HMC chains.", "none"),
+    "acceptance": Metric("", "Mean acceptance rate of the HMC chains.", "none", range=(0, 1)),
     "first_mean": Metric("", "Mean of the first coordinate under the truth.", "none"),
-    "first_deviation": Metric("", "Its standard deviation.", "none"),
-    "gradient_variance": Metric("", "Trace of the gradient's covariance over all parameters, at held parameters and bandwidth.", "lower", log=True),
-    "scale_over_bandwidth": Metric("", "Geometric mean of sigma over the bandwidth h.", "none", log=True),
+    "first_deviation": Metric("", "Its standard deviation.", "none", range=(0, inf)),
+    "gradient_variance": Metric("", "Trace of the gradient's covariance over all parameters, at held parameters and bandwidth.", "lower", log=True, range=(0, inf)),
+    "scale_over_bandwidth": Metric("", "Geometric mean of sigma over the bandwidth h.", "none", log=True, range=(0, inf)),
     "distance_squared": Metric("", "Squared distance of KPG's and amortised SVGD's mean gradients, free of noise; may come out below 0.", "lower"),
     "gradient_squared": Metric("", "Squared length of their common mean gradient, free of noise.", "none"),
-    "cosine": Metric("", "Cosine of the two averaged gradients.", "higher"),
-    "signal_to_noise": Metric("", "Length of amortised SVGD's averaged gradient over its standard error.", "none", log=True),
-    "distance_over_noise": Metric("", "|difference of the averaged gradients|^2 over its expectation if the difference were pure noise; about 1 then.", "lower"),
-    "work": Metric("flop", "Floating-point operations of a step's matrix products, a seed.", "lower", log=True),
-    "step_cpu_seconds": Metric("s", "CPU time of a step, all seeds side by side.", "lower", log=True),
-    "step_wall_seconds": Metric("s", "Wall time of a step.", "lower", log=True),
+    "cosine": Metric("", "Cosine of the two averaged gradients.", "higher", range=(-1, 1)),
+    "signal_to_noise": Metric("", "Length of amortised SVGD's averaged gradient over its standard error.", "none", log=True, range=(0, inf)),
+    "distance_over_noise": Metric("", "|difference of the averaged gradients|^2 over its expectation if the difference were pure noise; about 1 then.", "lower", range=(0, inf)),
+    "work": Metric("flop", "Floating-point operations of a step's matrix products, a seed.", "lower", log=True, range=(0, inf)),
+    "step_cpu_seconds": Metric("s", "CPU time of a step, all seeds side by side.", "lower", log=True, range=(0, inf)),
+    "step_wall_seconds": Metric("s", "Wall time of a step.", "lower", log=True, range=(0, inf)),
 }  # fmt: skip
 
 DESCENT = ("batch", "step_size", "beta2", "decay", "decay_every", "warm_up")
@@ -50,7 +53,7 @@ METHODS = {
         "code", (*DESCENT, "latents", *PROPOSAL, "slots", "later_slots"), builder="importance:kpgis",
     ),
     "kpg": MethodCard(
-        "KPG", "headline", "The kernelised path gradient with auxiliary latents of the prior.", "code", (*DESCENT, "latents"),
+        "KPG", "headline", "The kernelised path gradient with auxiliary latents of the prior.", "code", (*DESCENT, "latents", "median_every"),
         builder="kernelised:kpg",
     ),
     "ksivi": MethodCard(
@@ -59,7 +62,7 @@ METHODS = {
     ),
     "asvgd": MethodCard(
         "Amortised SVGD", "rival", "KPG's loop with the kernel's gradient in the place of the conditional score.", "paper",
-        (*DESCENT, "latents"), builder="kernelised:asvgd",
+        (*DESCENT, "latents", "median_every"), builder="kernelised:asvgd",
     ),
     "sivi": MethodCard(
         "SIVI", "rival", "Surrogate bound with K extra latents, everything differentiated.", "derived", (*DESCENT, "latents"),
@@ -105,6 +108,10 @@ POSTERIORS = (*PROBLEM, *PATH, *RUN, "evaluated", "directions", "density_points"
 TRUTH = ("target", *PATH, "chains", "transitions", "truth_leapfrog", "truth_step", "spread", "centre", "snapshots")
 VARIANCE = (*PROBLEM, *PATH, "steps", "block", "batch", "replicates", "pairs", "paired_at", "spacing", "median_points")
 BLIND = (*PROBLEM, *MODES, *RUN, "evaluated", "from_start")
+NEURAL = (
+    "data", "latent", "hidden", "log_variance", "floor", *RUN, "evaluated", "width", "log_noise_precision", "log_prior_precision",
+    "start_steps",
+)  # fmt: skip
 COST = (*PROBLEM, *PATH, "rows")
 HERE = "descent.papers.kpgsivi"
 
@@ -128,6 +135,7 @@ ROOM = Room(
         "pretrain": ExperimentCard(f"{HERE}.pretrain", BLIND),
         "blindness": ExperimentCard(f"{HERE}.blindness", BLIND),
         "cold": ExperimentCard(f"{HERE}.blindness", BLIND),
+        "networks": ExperimentCard(f"{HERE}.neural", NEURAL),
         "work": ExperimentCard(f"{HERE}.cost", COST),
         "cost": ExperimentCard(f"{HERE}.cost", (*COST, "repeats")),
     },

@@ -29,6 +29,10 @@ METHODS = {
     "later_slots": Setting(
         "The same from the second block of steps on; empty: as `slots`.", float, None, low=0, high=1, open_low=True, optional=True
     ),
+    "median_every": Setting(
+        "Of how many distances one enters the bandwidth's median; 1: all, which is the method. More is faster and changes it: for exploring, set by no experiment.",
+        int, 1, low=1, high=1_000_000,
+    ),
     "kernel": Setting(
         "KSIVI's kernel: gaussian, exp(-r^2 / (2 h^2)), or imq, (1 + r^2 / h)^(-1/2).", str, "gaussian", choices=("gaussian", "imq")
     ),
@@ -90,5 +94,12 @@ VARIANCE = {
     "median_points": Setting("Points a side of the fresh sample that sets the bandwidth.", int, 500, low=2, high=100_000),
 }  # fmt: skip
 
+NEURAL = {
+    "data": Setting("The regression whose network's weights are the target.", str, choices=("boston", "concrete")),
+    "width": Setting("Hidden units of that network.", int, 50, low=1, high=10_000),
+    "log_noise_precision": Setting("Log precision of the labels' noise, in their own unit.", float, -2.555990767, low=-50, high=50),
+    "log_prior_precision": Setting("Log precision of the weights' prior.", float, -1.003869799, low=-50, high=50),
+    "start_steps": Setting("Adam steps (.01) on squared errors that fit the start of all methods.", int, 100, low=1, high=1_000_000),
+}  # fmt: skip
 
-SETTINGS: dict[str, Setting] = {**METHODS, **PROBLEMS, **RUNS, **TRUTH, **VARIANCE}
+SETTINGS: dict[str, Setting] = {**METHODS, **PROBLEMS, **RUNS, **TRUTH, **VARIANCE, **NEURAL}

@@ -13,9 +13,10 @@ from torch import Tensor
 from descent.papers.kpgsivi.order_statistics import lower_median
 
 
-def bandwidth(squares: Tensor, count: int) -> Tensor:
-    """h^2 (R,) from square distances (R, ...) of a row; count: the rule's n."""
-    return lower_median(squares.flatten(1)) * (0.5 / log(count + 1))
+def bandwidth(squares: Tensor, count: int, every: int = 1) -> Tensor:
+    """h^2 (R,) from square distances (R, ...) of a row; count: the rule's n; every: takes every so manieth distance only, which is
+    faster and another method."""
+    return lower_median(squares.flatten(1)[:, ::every]) * (0.5 / log(count + 1))
 
 
 def gaussian(squares: Tensor, h2: Tensor) -> Tensor:
