@@ -59,7 +59,7 @@ def maker(environment: str) -> Callable[[], Any]:
         raise SettingError(f"rpg: `environment` {environment} is no MuJoCo task; these are {', '.join(TASKS)}")
     try:
         import gymnasium
-        import mujoco  # noqa: F401
+        import mujoco
     except ImportError as error:
         raise SettingError(
             f"rpg: `environment` {environment} needs the packages gymnasium and mujoco ({str(error).splitlines()[0]}); "
@@ -73,9 +73,15 @@ def maker(environment: str) -> Callable[[], Any]:
         )
 
     def make() -> Any:
-        with warnings.catch_warnings():
-            # Advice to its users that a newer version exists, or that rendering is not set up; none concerns a run.
-            warnings.simplefilter("ignore")
-            return gymnasium.make(name, disable_env_checker=True).unwrapped
+        # Advice that a newer version exists, that rendering is not set up, or that a model file's attribute is old; none concerns a run.
+        own = getattr(mujoco, "get_mju_user_warning", lambda: None)()
+        hear = getattr(mujoco, "set_mju_user_warning", lambda function: None)
+        hear(lambda text: None)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return gymnasium.make(name, disable_env_checker=True).unwrapped
+        finally:
+            hear(own)
 
     return make
