@@ -18,6 +18,10 @@ $(error paper= is for `make mutants`; to run one paper write papers=$(paper))
 endif
 endif
 export PIP_USER := 0
+export PYTHONPATH := $(CURDIR)/pkg
+ifneq ($(shell test -d "$$HOME" && test -w "$$HOME" && echo yes),yes)
+export XDG_CACHE_HOME := $(CURDIR)/.snakemake/cache
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help study smoke data fetched test lint check costs soak bench front dry-runs error-rates mutants ui docs clean clean-env
