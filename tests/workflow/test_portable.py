@@ -7,6 +7,7 @@ import pytest
 from support import ROOT
 
 POSIX = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"}
+ELSEWHERE = {"devices.py": "fcntl"}  # claims of a GPU are the workflow's, and there is none on Windows
 FILES = sorted((ROOT / "pkg").rglob("*.py"))
 
 
@@ -34,7 +35,10 @@ def test_where_posix_is_used_another_system_is_thought_of():
         tried = {id(n) for t in ast.walk(tree) if isinstance(t, ast.Try) for n in t.body}
         for node in ast.walk(tree):
             if isinstance(node, (ast.Import, ast.ImportFrom)) and id(node) not in tried:
-                lost += [f"{path.relative_to(ROOT)}:{line} {name}" for line, name in imported([node]) if name in POSIX]
+                found = [(line, name) for line, name in imported([node]) if name in POSIX]
+                lost += [
+                    f"{path.relative_to(ROOT)}:{k} {name}" for k, name in found if ELSEWHERE.get(path.name) != name
+                ]
     assert not lost
 
 
