@@ -1,7 +1,7 @@
 """gmfg: one outer iteration of PG-GMFG for all seeds, graphons and players in one batch, against plain NumPy and the floor.
 
 (a) a time loop a run: forward and backward sweeps over the N steps in time, once for each seed and graphon, players as a vector (there is no
-official code; this is how the specification writes it). (b) the same as a competent author writes it in plain NumPy: seeds, graphons and
+official code; this is the algorithm line by line). (b) the same as a competent author writes it in plain NumPy: seeds, graphons and
 players as axes of one array, everything that needs no order in time done at once, products into place. (c) the floor: the matrix
 products that the intercepts' map and the population need, alone. All do the same 10 slope steps, 10 intercept steps and population
 update; (a), (b) and ours are compared. Process CPU time, one thread, interleaved, warmed up.
