@@ -13,7 +13,7 @@ from descent.config.plan import make_plan, room_of
 from descent.config.read import read_study
 from descent.config.required import must_exist
 
-DRAWS = 200
+DRAWS = 50
 POWER = 0.8
 INTRODUCTION = """# Dry runs
 
