@@ -52,6 +52,11 @@ def test_the_sample_is_the_same_for_the_same_seed_and_has_one_change_a_line(modu
     assert len({m.line for m in first}) == len(first) == 4
 
 
+def test_parts_of_the_figures_are_left_out(module):
+    (module.parent / "spreads.py").write_text("from descent.report import theme\n\nWIDTH = 3\n")
+    assert {mutant.path.name for mutant in drawn(module.parent, 40, 0)} == {"pace.py"}
+
+
 def test_caught_and_surviving_mutants_are_told_apart(tmp_path, capsys):
     room, tests = tmp_path / "pkg/descent/papers/mine", tmp_path / "tests/papers/mine"
     for folder in (room, tests):

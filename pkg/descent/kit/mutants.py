@@ -117,12 +117,20 @@ def drawn(room: Path, count: int, seed: int) -> list[Mutant]:
     """`count` mutants of the room's modules, the same for the same seed and source; at most one a line."""
     every = {}
     for path in sorted(room.rglob("*.py")):
-        if path.name not in LEFT_OUT:
+        if path.name not in LEFT_OUT and not draws(path):
             for mutant in of_module(path):
                 every.setdefault((path, mutant.line), []).append(mutant)
     rng = random.Random(seed)
     lines = rng.sample(sorted(every), min(count, len(every)))
     return [rng.choice(every[line]) for line in lines]
+
+
+def draws(path: Path) -> bool:
+    """Whether a module is a part of the figures: it imports what they are drawn with."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    names += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    return any(name.startswith(("matplotlib", "descent.report")) for name in names)
 
 
 def of_module(path: Path) -> Iterator[Mutant]:
