@@ -94,3 +94,15 @@ def test_the_plan_is_resolved_once_and_handed_to_the_scripts(project, monkeypatc
     assert Study(project, {"scale": "smoke"}).plan == whole.plan
     with pytest.raises(AssertionError, match="resolved again"):
         _ = Study(project, {"scale": "study"}).plan
+
+
+def test_a_second_run_or_dry_run_of_the_same_results_leaves_the_plan_of_the_first_alone(project, monkeypatch):
+    from descent.workflow.study import Study
+
+    monkeypatch.setenv("DESCENT_PLAN", "")
+    first = Study(project, {"scale": "smoke"})
+    first.hand_over()
+    named = os.environ["DESCENT_PLAN"]
+    Study(project, {"scale": "study"}).hand_over()
+    monkeypatch.setenv("DESCENT_PLAN", named)
+    assert Study(project, {"scale": "smoke"}).plan == first.plan

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,14 @@ from descent.core.job import Job
 
 PLAN = "DESCENT_PLAN"  # "<digest of the study's configuration> <file>", inherited by the processes of one run
 
+KEPT = 30 * 24 * 3600  # seconds: longer than a run may take
 
-def hand_over(plan: Plan, path: Path) -> None:
-    """Write the plan and name it in the environment. A plan that JSON cannot hold exactly is resolved anew by each."""
+
+def hand_over(plan: Plan, folder: Path) -> None:
+    """Write the plan into `folder` and name it in the environment. A plan that JSON cannot hold exactly is resolved anew by each.
+
+    The file is named after its content: another run, or a dry run, of the same results may begin while this one goes on.
+    """
     content: dict[str, Any] = {
         "papers": {slug: dataclasses.asdict(paper) for slug, paper in plan.papers.items()},
         "jobs": [json.loads(job.to_json()) for job in plan.jobs.values()],
@@ -27,7 +34,12 @@ def hand_over(plan: Plan, path: Path) -> None:
     text = json.dumps(content)
     if _read(text, plan.study) != plan:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.json"):
+        with suppress(OSError):
+            if time.time() - old.stat().st_mtime > KEPT:
+                old.unlink()
+    path = folder / f"{digest(content)}.json"
     write_text(path, text)
     os.environ[PLAN] = f"{_of(plan.study)} {path}"
 

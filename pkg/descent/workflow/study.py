@@ -82,7 +82,7 @@ class Study:
 
     def hand_over(self) -> None:
         """Leave the plan for the scripts of this run, below the results folder."""
-        hand_over(self.plan, self.root / self.results / "plan.json")
+        hand_over(self.plan, self.root / self.results / "plans")
 
     @property
     def papers(self) -> list[str]:
