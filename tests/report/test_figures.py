@@ -110,3 +110,13 @@ def test_texts_of_a_docstring():
         """
 
     assert texts(figure) == ("Caption in two lines. More.", "What is seen, in words.")
+
+
+def test_the_first_sentence_does_not_end_inside_brackets():
+    from descent.report.figures import _first_sentence
+
+    assert (
+        _first_sentence("Curves collapse (E1; at the paper's scale). Mean over time.")
+        == "Curves collapse (E1; at the paper's scale)"
+    )
+    assert _first_sentence("Curves collapse: mean (over time).") == "Curves collapse"

@@ -168,7 +168,7 @@ def _smaller(png: io.BytesIO, width: int | None) -> bytes:
 
 
 def _first_sentence(text: str) -> str:
-    return re.split(r"(?<=[.;:])\s", text, maxsplit=1)[0].rstrip(".;:") if text else ""
+    return re.split(r"(?<=[.;:])\s(?![^(]*\))", text, maxsplit=1)[0].rstrip(".;:") if text else ""
 
 
 def _forget(figure: Figure) -> None:
