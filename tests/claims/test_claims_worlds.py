@@ -50,7 +50,9 @@ def test_claims_come_out_and_are_refuted_as_often_as_the_page_says(ran):
             stated, swapped, _ = published()[f"{slug}.{one.claim}"]
             assert one.shares["as stated"].get("reproduced", 0) == pytest.approx(stated, abs=SLACK), one.claim
             assert one.shares["swapped"].get("not reproduced", 0) == pytest.approx(swapped, abs=SLACK), one.claim
-            if stated > 0.5:  # else the world itself speaks against the claim, and its reverse may well be what is claimed
+            if (
+                stated > 0.5
+            ):  # else the world itself speaks against the claim, and its reverse may well be what is claimed
                 assert "reproduced" not in one.shares["swapped"], one.claim
 
 

