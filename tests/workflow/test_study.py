@@ -4,6 +4,7 @@ import filecmp
 import json
 import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -97,12 +98,16 @@ def test_the_plan_is_resolved_once_and_handed_to_the_scripts(project, monkeypatc
 
 
 def test_a_second_run_or_dry_run_of_the_same_results_leaves_the_plan_of_the_first_alone(project, monkeypatch):
+    from descent.workflow.handover import handed_over
     from descent.workflow.study import Study
 
     monkeypatch.setenv("DESCENT_PLAN", "")
     first = Study(project, {"scale": "smoke"})
     first.hand_over()
-    named = os.environ["DESCENT_PLAN"]
-    Study(project, {"scale": "study"}).hand_over()
+    named, file = os.environ["DESCENT_PLAN"], Path(os.environ["DESCENT_PLAN"].partition(" ")[2])
+    before = file.read_bytes()
+    other = Study(project, {"scale": "smoke", "bench": True})
+    other.hand_over()
+    assert os.environ["DESCENT_PLAN"] != named and list(other.plan.jobs) and other.plan.jobs != first.plan.jobs
     monkeypatch.setenv("DESCENT_PLAN", named)
-    assert Study(project, {"scale": "smoke"}).plan == first.plan
+    assert file.read_bytes() == before and handed_over(first.config) is not None

@@ -1,6 +1,6 @@
 """The experiments against plain loops, one record and one step at a time: what is trained on, with which noise, and what is read.
 
-Written from the specification; of the room it uses only what other tests hold against slow twins (scenes, encoder, pruning, the
+Written from the paper's rules (docs/papers/dualpriv.md); of the room it uses only what other tests hold against slow twins (scenes, encoder, pruning, the
 decoder, the start of the adapter) and none of its settings, plans, ledgers, sampling or schedules.
 """
 
