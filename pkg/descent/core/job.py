@@ -23,14 +23,14 @@ class Variant:
     """
 
     method: str
-    setting: Mapping[str, Value]
-    params: Mapping[str, Value]
+    setting: Mapping[str, Any]
+    params: Mapping[str, Any]
     seeds: tuple[int, ...]
     tuned: Mapping[str, str] = field(default_factory=dict)
     takes: tuple[str, ...] = ()
 
     @property
-    def own(self) -> dict[str, Value]:
+    def own(self) -> dict[str, Any]:
         """What the method's builder is given: the settings of its card, those of the experiment left out."""
         return {name: self.params[name] for name in self.takes if name in self.params}
 
