@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from descent.claims.operands.reading import Series, read, smoothed
 from descent.claims.operands.recorded import RecordsSource
-from descent.claims.read.operands import Operand, Reading, Smooth
+from descent.claims.read.operands import Crossing, Fit, Operand, Reading, Smooth, Window
 from descent.claims.table import CENSORED, DIVERGED, MISSING, OK, RANKS, UNDEFINED
 
 STEPS = [0, 10, 20, 30, 40]
@@ -46,6 +46,14 @@ def number(values, how, steps=STEPS, status=None, **others):
 )  # fmt: skip
 def test_readings(how, expected):
     assert number(VALUES, how) == (pytest.approx(expected), OK)
+
+
+@pytest.mark.parametrize(
+    "built", [Window(window=[0, "last"], reduce="mean"), Crossing(first_above=2.0), Fit(fit="linear", give="slope")]
+)
+def test_a_reading_that_is_built_already_is_taken_as_it_is(built):
+    made = Operand.model_validate({"experiment": "s", "metric": "v", "read": built})
+    assert made.read is built and made.model_dump()["read"] == built.model_dump()
 
 
 def test_a_level_never_reached_is_censored_and_a_value_there_undefined():

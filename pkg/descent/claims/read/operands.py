@@ -91,15 +91,9 @@ def _reading(value: Any) -> str | None:
         return "step"
     if isinstance(value, str):
         return "end" if value in ("last", "first", "all") else None
-    keys = (
-        set(value)
-        if isinstance(value, dict)
-        else set(type(value).model_fields_set)
-        if isinstance(value, Strict)
-        else set()
-    )
-    if isinstance(value, Strict):
+    if isinstance(value, Strict):  # built already
         return {Window: "window", Crossing: "crossing", Fit: "fit"}.get(type(value))
+    keys = set(value) if isinstance(value, dict) else set()
     if "fit" in keys:
         return "fit"
     if keys & {"first_below", "first_above", "watch", "give"}:
