@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from descent.claims.estimate import kinds  # noqa: F401
 from descent.claims.estimate.audits import Exact
-from descent.claims.estimate.base import DATA, KINDS, MISSING, STATUS, Numbers, estimate
+from descent.claims.estimate.base import DATA, KINDS, MISSING, STATUS, Data, Numbers, estimate
 from descent.claims.estimate.counting import Bench, Median, Quantile, Share, Sign
 from descent.claims.estimate.means import Jackknife, T, Tolerance
 from descent.claims.estimate.rank import KS, Wilcoxon
@@ -162,6 +163,10 @@ def test_two_samples_have_no_names_either():
 
 
 # -- the registry -----------------------------------------------------------------------------------------------------
+
+
+def test_every_kind_of_data_that_a_claim_may_declare_is_described():
+    assert get_args(Data) == tuple(DATA)
 
 
 def test_every_kind_says_what_it_is():

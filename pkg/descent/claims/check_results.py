@@ -21,7 +21,7 @@ def estimate_result(made: Made, part: Part | None) -> EstimateResult:
     """One estimate, or one of its contrasts, as it is shown; part None: it is not run."""
     q = made.quantity
     label = part.label if part else ""
-    base = {
+    base: dict[str, Any] = {
         "id": made.id + (f": {label}" if label else ""), "name": q.name, "where": dict(q.where), "contrast": label,
         "quantity": words.quantity(q, label), "short": words.short(q, label), "estimator": q.kind.words(q.options),
         "scale": q.model.scale, "experiment": ", ".join(dict.fromkeys(o.experiment for o in q.model.operands.values())),
@@ -34,7 +34,7 @@ def estimate_result(made: Made, part: Part | None) -> EstimateResult:
     inside = None if paper is None or low is None or high is None else bool(low <= paper <= high)
     return EstimateResult(
         **base, value=_number(e.value), low=low, high=high, level=e.level, used=int(e.n[0]), planned=e.planned, unit=e.noun,
-        **{name: counts[name] for name in ("missing", "censored", "diverged", "undefined")},
+        missing=counts["missing"], censored=counts["censored"], diverged=counts["diverged"], undefined=counts["undefined"],
         cap=_number(e.cap) if e.cap is not None else None, why=part.why_not(), paper=paper, paper_inside=inside,
     )  # fmt: skip
 

@@ -171,7 +171,7 @@ class Expression:
 
     def _value(self, node: ast.AST, values: Mapping[str, Cells], axes: Mapping) -> Cells:
         match node:
-            case ast.Constant(value=number):
+            case ast.Constant(value=int() | float() as number):
                 return Cells.exact(float(number))
             case ast.Name(id=name):
                 return self._lookup(name, values, axes)

@@ -18,6 +18,7 @@ def number(value: float | None, beside: Iterable[float] = ()) -> str:
         return "none"
     if math.isinf(value):
         return "inf" if value > 0 else "-inf"
+    text = ""
     for digits in range(4, 16):
         text = f"{value:.{digits}g}"
         if all((float(text) > b) == (value > b) and (float(text) < b) == (value < b) for b in beside):
@@ -113,7 +114,7 @@ def operand(o: Operand) -> tuple[str, str]:
         head, of = f"whether the {head}", f"{of} is {o.status}"
     parts = [of, reading(o)]
     if o.smooth is not None:
-        width = f"{o.smooth.window} records" if o.smooth.window else f"{o.smooth.span:g} {spoken(o.smooth.of)}"
+        width = f"{o.smooth.window} records" if o.smooth.of is None else f"{o.smooth.span:g} {spoken(o.smooth.of)}"
         parts.append(f"smoothed over {width}")
     parts += [f"{status} taken as {value:g}" for status, value in o.substitute.items()]
     return head, ", ".join(filter(None, [*parts, f"in {o.experiment}"]))

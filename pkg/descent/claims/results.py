@@ -172,5 +172,5 @@ def _frame(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> pd.DataFrame
     frame = pd.DataFrame([{c: row.get(c) for c in columns} for row in rows], columns=list(columns))
     for column in NUMBERS:
         if column in frame:
-            frame[column] = pd.to_numeric(frame[column].map(rounded)).astype("float64")
+            frame[column] = frame.loc[:, column].map(rounded).astype("float64")
     return frame

@@ -58,7 +58,7 @@ def rule_words(rule: Any) -> str:
     if not isinstance(inside, list):
         many = isinstance(inside, Not) and isinstance(inside.not_, str)
         return (
-            f"{rule_words(inside)} at {count} instance{'s' if count[:2] == 'at' and rule.at_least > 1 else ''}"
+            f"{rule_words(inside)} at {count} instance{'s' if isinstance(rule, AtLeast) and rule.at_least > 1 else ''}"
             if many
             else rule_words(inside)
         )

@@ -95,8 +95,9 @@ def _reason(judged: Judged, head: CheckResult | None, checks: Sequence[CheckResu
         return f"a control does not hold, so the other checks prove nothing ({named})"
     if judged.at_least is not None and judged.at_least[0]:
         said.insert(0, "at least partly")
-    if judged.word() not in ("reproduced", "verified"):
-        asked = {name for name, _ in signs(judged.claim.model.rules.reproduced, True)}
+    rules = judged.claim.model.rules
+    if rules is not None and judged.word() not in ("reproduced", "verified"):
+        asked = {name for name, _ in signs(rules.reproduced, True)}
         open_ = [c for c in checks if c is not head and c.check in asked and c.outcome in ("against", "open")]
         said += [f"{_name(c)} is {_state(c)}: {c.reason}" for c in open_[:3]]
         if len(open_) > 3:

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from descent.claims.decide.logic import Outcome, all_of, decided
-from descent.claims.estimate.base import Estimate
+from descent.claims.estimate.base import Estimate, Side
 
-SIDES = {"below": "below", "at_most": "below", "above": "above", "at_least": "above", "inside": "inside",
+SIDES: dict[str, Side] = {"below": "below", "at_most": "below", "above": "above", "at_least": "above", "inside": "inside",
          "more_than": "above", "no_more_than": "above"}  # fmt: skip
-REVERSED = {"below": "above", "above": "below", "inside": "outside"}
+REVERSED: dict[Side, Side] = {"below": "above", "above": "below", "inside": "outside"}
 
 
 def plain(word: str, value: Any, nothing: float) -> tuple[str, Any]:
@@ -70,6 +70,7 @@ def of_several(word: str, value: float, estimates: Sequence[Estimate], level: fl
 def audited(word: str, nominal: float, level: float, p: NDArray[np.float64], estimate: Estimate) -> Outcome:
     """p: corrected p-value of "epsilon <= nominal". Finding more is shown by a small p and by nothing else; finding none
     counts only where the audit could have found more than the nominal epsilon (and beside a control, which gates)."""
+    assert estimate.cap is not None, "only audits are asked this, and each has one"
     found = (p < level) & estimate.decidable
     if word == "more_than":
         return decided(found, np.zeros_like(found))

@@ -11,6 +11,7 @@ import numpy as np
 from descent.claims.decide.criteria import REVERSED, SIDES, audited, by_interval, by_p, of_several, plain
 from descent.claims.decide.logic import Outcome, all_of, decided
 from descent.claims.decide.made import Made, Part
+from descent.claims.estimate.base import Side
 from descent.claims.estimate.holm import holm
 from descent.claims.read.checks import ByP, Comparison
 from descent.claims.read.claim import TypedClaim, chosen
@@ -70,6 +71,7 @@ class Look:
 
     def criterion(self) -> tuple[str, Any]:
         """The criterion of one interval."""
+        assert self.item.criterion is not None, "asked only where there is one"
         word, value = self.item.criterion
         return plain(word, value, 1.0 if self.made.quantity.model.scale == "log" else 0.0)
 
@@ -125,7 +127,7 @@ def _families(looks: list[Look]) -> None:
                 one.members = len(members)
 
 
-def _p(part: Part, value: Any, side: str) -> np.ndarray:
+def _p(part: Part, value: Any, side: Side) -> np.ndarray:
     p = part.estimate.p(value, side)
     return np.where(part.estimate.decidable & ~np.isnan(p), p, 1.0)
 
@@ -134,7 +136,7 @@ def _decide(one: Look) -> None:
     word, value = one.criterion()
     estimates = [part.estimate for part in one.made.parts]
     decider = one.decider
-    if word in ("more_than", "no_more_than"):
+    if decider is not None and word in ("more_than", "no_more_than"):
         one.each = [audited(word, value, decider.p, p, e) for p, e in zip(one.adjusted, estimates, strict=True)]
         one.outcome = all_of(one.each)
     elif decider is not None:

@@ -13,6 +13,7 @@ from descent.claims.decide.logic import AGAINST, FOR, OPEN
 from descent.claims.decide.looked import Look, look
 from descent.claims.decide.made import Alter, Made, make
 from descent.claims.operands.tabled import Source
+from descent.claims.read.checks import Rules
 from descent.claims.read.claim import TypedClaim, signs
 
 VERDICTS = ("inconclusive", "reproduced", "partly", "not reproduced", "verified")
@@ -52,7 +53,7 @@ class Judged:
 
     def word(self, draw: int = 0) -> str:
         """The verdict of one draw."""
-        return self.state or VERDICTS[int(self.verdict[draw])]
+        return self.state if self.verdict is None else VERDICTS[int(self.verdict[draw])]
 
 
 def judge_claim(claim: TypedClaim, source: Source, scale: str, where: str, alter: Alter | None = None) -> Judged:
@@ -71,17 +72,16 @@ def judge_claim(claim: TypedClaim, source: Source, scale: str, where: str, alter
         if all(lost):
             return Judged(claim, made, looks, None, "not run", "; ".join(dict.fromkeys(lost)))
         return Judged(claim, made, looks, None, SMOKE, "a smoke run walks the code, it decides nothing")
-    if model.origin == "report-only":
+    if model.rules is None:  # report-only
         own = [one for name in model.headlines for one in made[name]]
         lost = [one.lost for one in own if one.lost]
         if len(lost) == len(own):
             return Judged(claim, made, looks, None, "not run", "; ".join(dict.fromkeys(lost)))
         return Judged(claim, made, looks, None, "reported")
-    return _verdict(claim, made, looks, draws)
+    return _verdict(claim, model.rules, made, looks, draws)
 
 
-def _verdict(claim: TypedClaim, made: Mapping[str, list[Made]], looks: list[Look], draws: int) -> Judged:
-    model = claim.model
+def _verdict(claim: TypedClaim, asked: Rules, made: Mapping[str, list[Made]], looks: list[Look], draws: int) -> Judged:
     judged = Judged(claim, made, looks, None)
     head = [one for one in judged.headline if not one.untested]
     if all(one.lost for one in head):
@@ -98,9 +98,9 @@ def _verdict(claim: TypedClaim, made: Mapping[str, list[Made]], looks: list[Look
         found = rules.value(rule, looks, draws, forgive=forgive) if rule is not None else None
         return nothing + AGAINST if found is None else found
 
-    reproduced, partly = true(model.rules.reproduced, some_lost), true(model.rules.partly, some_lost)
-    against = true(model.rules.not_reproduced, False)
-    best = VERIFIED if _identities(claim) else REPRODUCED
+    reproduced, partly = true(asked.reproduced, some_lost), true(asked.partly, some_lost)
+    against = true(asked.not_reproduced, False)
+    best = VERIFIED if _identities(claim, asked) else REPRODUCED
     verdict = np.where(
         reproduced == FOR, PARTLY if some_lost else best,
         np.where(partly == FOR, PARTLY, np.where(against == FOR, NOT_REPRODUCED, INCONCLUSIVE)),
@@ -115,7 +115,7 @@ def _named(claim: TypedClaim) -> list[tuple[str, bool]]:
     return [pair for rule in (r.reproduced, r.partly, r.not_reproduced) for pair in signs(rule, True)] if r else []
 
 
-def _identities(claim: TypedClaim) -> bool:
+def _identities(claim: TypedClaim, asked: Rules) -> bool:
     """Whether nothing that the claim rests on could have come out otherwise."""
-    names = {name for name, _ in signs(claim.model.rules.reproduced, True)}
+    names = {name for name, _ in signs(asked.reproduced, True)}
     return all(q.identity for name in names for q in claim.instances(claim.model.checks[name]))

@@ -53,7 +53,8 @@ def pseudo_median(law: Any) -> float:
     if law.support()[1] == 1:
         return 1.0  # two of three pairs of 0.9 are both 1
     x = law.ppf((np.arange(4000) + 0.5) / 4000)
-    return float(optimize.brentq(lambda m: law.cdf(np.maximum(2 * m - x, 0)).mean() - 0.5, 1e-3, 50))
+    middle = optimize.brentq(lambda m: law.cdf(np.maximum(2 * m - x, 0)).mean() - 0.5, 1e-3, 50)
+    return float(middle)  # pyright: ignore[reportArgumentType]: a tuple only with full_output
 
 
 def distance(law: Any) -> float:
@@ -78,7 +79,7 @@ def _means() -> Iterator[Case]:
                    criterion=lambda truth: {"inside": [truth - (2 if truth == 0 else 2 * truth), truth]},
                    note="two one-sided t tests at 5 %, truth on the margin")  # fmt: skip
     yield Case({"kind": "t"}, "normal", NORMAL, 0.0, "normal", p=0.05, note="one-sided t test at 5 %, p decides")
-    ratio = {"value": "a / b", "scale": "log", "note": "ratio of pooled means, jackknife"}
+    ratio: dict[str, Any] = {"value": "a / b", "scale": "log", "note": "ratio of pooled means, jackknife"}
     yield Case(
         {"kind": "jackknife"}, "normal, sd a fifth", pair(lambda g, s: g.normal(1, 0.2, s)), 1.0, "normal", **ratio
     )

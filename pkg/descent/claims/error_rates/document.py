@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from scipy import special, stats
@@ -55,7 +56,8 @@ def least_table() -> str:
     lines = ["| estimator | " + " | ".join(DATA) + " |", "|---|" + "---|" * len(DATA)]
     for name, kind in KINDS.items():
         if kind.data:
-            options = kind.options(**({"quantile": 0.9} if name == "quantile" else {}))
+            named: dict[str, Any] = {"quantile": 0.9} if name == "quantile" else {}
+            options = kind.options(**named)
             held = [kind.least_for(options, data) for data in DATA]
             lines.append(f"| {name} | " + " | ".join("never" if n is None else str(n) for n in held) + " |")
     return "\n".join(lines)

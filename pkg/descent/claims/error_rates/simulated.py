@@ -169,7 +169,7 @@ def rates(case: Case, n: int, draws: int) -> Rates:
     draws = max(min(CHUNK, draws), int(draws / case.slow))
     found = [_counts(case, n, min(CHUNK, draws - at), at // CHUNK) for at in range(0, draws, CHUNK)]
     total = np.sum([counts for counts, _ in found], axis=0) / draws
-    return Rates(*(float(x) for x in total), found[0][1], draws)
+    return Rates(*map(float, total), refused=found[0][1], draws=draws)
 
 
 def _counts(case: Case, n: int, draws: int, stream: int) -> tuple[NDArray[np.float64], str]:
@@ -205,7 +205,7 @@ def least(kind: str, which: Iterable[Case], coverage: Callable[[Case, int], floa
     for case in which:
         if case.estimator["kind"] != kind or "alpha" in case.estimator or case.records:
             continue
-        wanted = min(LEAST_COVERAGE, KINDS[kind].options(**case.estimator).level - 0.05)
+        wanted = min(LEAST_COVERAGE, KINDS[kind].options(**case.estimator).model_dump()["level"] - 0.05)
         good: int | None = None
         for n in reversed(case.sizes):
             if coverage(case, n) < wanted or (case.data == "binary" and kind in TWO_VALUES):

@@ -28,8 +28,8 @@ class Audit(Options):
     """A lower bound on epsilon from right guesses, and the p-value of "epsilon <= nominal" (Steinke et al. 2023)."""
 
     kind: Literal["audit"] = "audit"
-    level: float = Field(0.95, gt=0.5, lt=1, description="Confidence of the lower bound.")
-    delta: float = Field(0.0, ge=0, lt=1, description="The delta of (epsilon, delta).")
+    level: float = Field(default=0.95, gt=0.5, lt=1, description="Confidence of the lower bound.")
+    delta: float = Field(default=0.0, ge=0, lt=1, description="The delta of (epsilon, delta).")
 
 
 class Exact(Options):

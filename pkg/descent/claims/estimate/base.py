@@ -214,7 +214,7 @@ class Options(BaseModel):
     """Options of a kind, as a claim's `estimator:` gives them. A kind's model has `kind: Literal[...]` and defaults."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    kind: str
+    kind: Any  # a field that a model overrides may not have another type: each has its own Literal
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,8 @@ class Kind:
 
 
 # The kinds of data a claim may declare of its numbers (on the scale on which they are estimated).
-DATA: dict[str, str] = {
+Data = Literal["normal", "skewed", "heavy", "binary", "clustered"]
+DATA: dict[Data, str] = {
     "normal": "roughly symmetric, light tails; the default of the t family",
     "skewed": "a skew like the exponential's: waiting times, distances, squared errors",
     "heavy": "a tail like the lognormal's with sigma 1.5: a mean is hardly ever seen",

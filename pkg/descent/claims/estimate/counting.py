@@ -37,9 +37,9 @@ ALL: dict[str, int | None] = {"normal": 5, "skewed": 5, "heavy": 5, "binary": 5,
 class Ordered(Options):
     """Options of estimators that order seeds."""
 
-    level: float = Field(0.95, gt=0.5, lt=1, description="Least confidence level of the two-sided interval.")
+    level: float = Field(default=0.95, gt=0.5, lt=1, description="Least confidence level of the two-sided interval.")
     diverged: Literal["high", "low"] | None = Field(
-        None, description="The worst end, where a seed that diverged stands; left out, it may lie at either."
+        default=None, description="The worst end, where a seed that diverged stands; left out, it may lie at either."
     )
 
 
@@ -60,19 +60,21 @@ class Bench(Options):
     """Median ratio of two costs over interleaved blocks, its interval between order statistics."""
 
     kind: Literal["bench"] = "bench"
-    level: float = Field(0.95, gt=0.5, lt=1, description="Least confidence level of the two-sided interval.")
+    level: float = Field(default=0.95, gt=0.5, lt=1, description="Least confidence level of the two-sided interval.")
 
 
 class Share(Options):
     """Share of seeds, with Clopper and Pearson's exact interval. Without `below` and `above` the numbers are 0 or 1."""
 
     kind: Literal["share"] = "share"
-    level: float = Field(0.95, gt=0.5, lt=1, description="Least confidence level of the two-sided interval.")
-    below: float | None = Field(None, description="Counts a seed whose number is less.")
-    above: float | None = Field(None, description="Counts a seed whose number is more; with `below`, one between.")
-    diverged: bool = Field(False, description="Whether a seed that diverged counts.")
+    level: float = Field(default=0.95, gt=0.5, lt=1, description="Least confidence level of the two-sided interval.")
+    below: float | None = Field(default=None, description="Counts a seed whose number is less.")
+    above: float | None = Field(
+        default=None, description="Counts a seed whose number is more; with `below`, one between."
+    )
+    diverged: bool = Field(default=False, description="Whether a seed that diverged counts.")
     censored: bool | None = Field(
-        None, description="Whether a seed that never reached the level counts; left out, its infinity says it."
+        default=None, description="Whether a seed that never reached the level counts; left out, its infinity says it."
     )
 
 

@@ -37,8 +37,8 @@ HUGE = 1e150  # beyond it a square is no number any more
 class Scaled(Options):
     """Options of the t family."""
 
-    level: float = Field(0.95, gt=0.5, lt=1, description="Confidence level of the two-sided interval.")
-    scale: Scale = Field("linear", description="log: of positive ratios; the geometric mean, shown as a ratio.")
+    level: float = Field(default=0.95, gt=0.5, lt=1, description="Confidence level of the two-sided interval.")
+    scale: Scale = Field(default="linear", description="log: of positive ratios; the geometric mean, shown as a ratio.")
 
 
 class T(Scaled):
@@ -46,7 +46,7 @@ class T(Scaled):
 
     kind: Literal["t"] = "t"
     alpha: float | None = Field(
-        None, gt=0, lt=0.5, description="Level of each of the two one-sided tests of an `inside` criterion; the "
+        default=None, gt=0, lt=0.5, description="Level of each of the two one-sided tests of an `inside` criterion; the "
                                         "interval then has level 1 - 2 alpha. Instead of `level`."
     )  # fmt: skip
 
@@ -72,8 +72,10 @@ class Tolerance(Scaled):
     """A quantile of the seeds under a normal law, by the noncentral t: most seeds lie below (or above) its bound."""
 
     kind: Literal["tolerance"] = "tolerance"
-    level: float = Field(0.90, gt=0.5, lt=1, description="Level of the two-sided interval: each end alone has more.")
-    quantile: float = Field(0.8, gt=0, lt=1, description="0.8: the number that 80 % of seeds lie below.")
+    level: float = Field(
+        default=0.90, gt=0.5, lt=1, description="Level of the two-sided interval: each end alone has more."
+    )
+    quantile: float = Field(default=0.8, gt=0, lt=1, description="0.8: the number that 80 % of seeds lie below.")
 
 
 @dataclass(frozen=True)

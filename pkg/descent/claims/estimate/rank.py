@@ -39,7 +39,9 @@ class KS(Options):
     """Largest distance of two distribution functions, its interval by the bound of Dvoretzky, Kiefer and Wolfowitz."""
 
     kind: Literal["ks"] = "ks"
-    level: float = Field(0.95, gt=0.5, lt=1, description="Least confidence level of the interval, both ends at once.")
+    level: float = Field(
+        default=0.95, gt=0.5, lt=1, description="Least confidence level of the interval, both ends at once."
+    )
 
 
 # -- signed ranks -----------------------------------------------------------------------------------------------------
@@ -157,7 +159,7 @@ def ks(options: KS, first: Numbers, second: Numbers | None = None) -> Estimate:
         return np.minimum(1.0, share * np.exp(-2 * (np.maximum(beyond, 0.0) / root) ** 2))
 
     n = np.full(first.draws, min(sizes))
-    counts = {name: sum(s.counts[name] for s in samples) for name in first.counts}
+    counts = {name: sum((s.counts[name] for s in samples[1:]), first.counts[name]) for name in first.counts}
     return Estimate(
         options.kind, distance, np.maximum(distance - half, 0.0), np.minimum(distance + half, 1.0), options.level, n,
         first.planned, counts, why, LEAST_SEEDS, first.noun, test=test,

@@ -17,7 +17,7 @@ class Rates(Options):
 
     kind: Literal["rates"] = "rates"
     level: float = Field(
-        0.95, gt=0.5, lt=1, description="Confidence of the lower bound; each rate's end errs with half."
+        default=0.95, gt=0.5, lt=1, description="Confidence of the lower bound; each rate's end errs with half."
     )
 
 

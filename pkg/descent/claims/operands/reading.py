@@ -66,6 +66,7 @@ def smoothed(series: Series, smooth: Smooth | None, other: Other) -> Series:
         return series
     width = smooth.window
     if width is None:
+        assert smooth.of is not None and smooth.span is not None, "it has a window or these two"
         counted = other(smooth.of)
         if counted is None or (counted.rank != OK).any() or not counted.value.mean() > 0:
             return Series(

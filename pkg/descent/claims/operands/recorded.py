@@ -100,8 +100,9 @@ class RecordsSource:
         if frame is None:
             return {}
         here = matching(frame, wanted(operand, setting), operand)
-        if rows or operand.pairs is not None:
-            return values_at(here, "step" if rows else operand.pairs, operand)
+        column = "step" if rows else operand.pairs
+        if column is not None:
+            return values_at(here, column, operand)
         series = series_of(here, operand)
         others: dict[str, dict[int, Series]] = {}
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -26,8 +26,15 @@ def matching(frame: pd.DataFrame, fixed: Mapping[str, Any], operand: Operand) ->
             raise ConfigError(f"an operand names the axis `{axis}`, which {operand.experiment} does not have"
                               f"{nearest(axis, axes)}; axes: {', '.join(axes) or 'none'}")  # fmt: skip
         options = wanted if isinstance(wanted, (list, tuple)) else [wanted]
-        keep &= np.logical_or.reduce([_equal(frame[axis], option) for option in options])
-    return frame[keep]
+        keep &= np.logical_or.reduce([_equal(frame.loc[:, axis], option) for option in options])
+    return frame.loc[keep]
+
+
+def groups_of(frame: pd.DataFrame, by: list[str], **how: Any) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
+    """The groups of a table, each with its values of the columns `by`. how: options of `groupby`."""
+    for key, part in frame.groupby(by, **how):
+        assert isinstance(key, tuple), "grouped by a list"
+        yield key, part
 
 
 def _equal(column: pd.Series, value: Any) -> np.ndarray:
@@ -54,7 +61,7 @@ def series_of(frame: pd.DataFrame, operand: Operand) -> dict[int, Series]:
         raise ConfigError(_ambiguous(frame, ["seed", "step"], operand))
     value, rank = _numbers(frame)
     step = frame["step"].to_numpy()
-    groups = frame.groupby("seed", sort=False).indices
+    groups = cast("dict[int, np.ndarray]", frame.groupby("seed", sort=False).indices)
     return {
         int(seed): Series(step[rows], value[rows], rank[rows])
         for seed, rows in ((s, np.sort(r)) for s, r in groups.items())
@@ -79,7 +86,7 @@ def values_at(frame: pd.DataFrame, column: str, operand: Operand) -> dict[Key, N
 
 def _numbers(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     value = frame["value"].to_numpy(float)
-    rank = frame["status"].astype(str).map(RANKS).fillna(UNDEFINED).to_numpy(np.uint8)
+    rank = frame.loc[:, "status"].astype(str).map(RANKS).fillna(UNDEFINED).to_numpy(np.uint8)
     rank = np.where((rank == OK) & ~np.isfinite(value), UNDEFINED, rank).astype(np.uint8)
     return np.where((rank == CENSORED) & (value != -np.inf), np.inf, value), rank
 
@@ -88,7 +95,7 @@ def _ambiguous(frame: pd.DataFrame, by: list[str], operand: Operand) -> str:
     spread = [
         c for c in frame.columns if c not in (*by, "paper", "experiment", "metric", "value", "status", "seed", "step")
     ]
-    spread = [c for c in spread if frame[c].nunique(dropna=False) > 1]
+    spread = [c for c in spread if frame.loc[:, c].nunique(dropna=False) > 1]
     if not spread:
         return f"an operand finds two records of one seed at one step in {operand.experiment}: its records are wrong"
     shown = [f"`{c}` ({', '.join(map(str, frame[c].unique()[:4]))})" for c in spread]

@@ -12,6 +12,7 @@ from descent.claims.expression import Expression, ExpressionError
 from descent.claims.operands.pooling import pooled, pooled_seeds
 from descent.claims.operands.tabled import Key, Source, Table
 from descent.claims.read.claim import Quantity
+from descent.claims.read.estimators import Pooled
 from descent.claims.read.sense import AUDIT_OPERANDS
 from descent.claims.table import CENSORED, DIVERGED, MISSING, OK, Cells, settle
 from descent.core.errors import ConfigError
@@ -212,6 +213,7 @@ def _status(quantity: Quantity, value: Cells, cells: Mapping[str, Cells]) -> np.
 
 def _pooled(quantity: Quantity, tables: Mapping[str, Table], draws: int) -> Sample:
     """The functional of all seeds, and with each left out."""
+    assert isinstance(quantity.model.estimator, Pooled), "a jackknife's options"
     pool = quantity.model.estimator.pool
     seeds = pooled_seeds(tables)
     cells = {name: pooled(table, seeds, pool, draws) for name, table in tables.items()}

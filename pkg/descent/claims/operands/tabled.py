@@ -43,14 +43,22 @@ class Table:
 class Source(Protocol):
     """Records, or a world that draws them."""
 
-    planned: Planned
-    draws: int
+    @property
+    def planned(self) -> Planned:
+        """What must be in the records, and what is not run."""
+        ...
+
+    @property
+    def draws(self) -> int:
+        """D."""
+        ...
 
     def table(self, operand: Operand, levels: Mapping[str, Table], rows: bool) -> Table:
         """The operand's numbers. levels: the tables its crossing's level reads. rows: every record is a replicate.
 
         Raises LostCells where nothing of it is run, ConfigError where it does not say which of several settings it means.
         """
+        ...
 
 
 def grid(across: Mapping[str, list[Any]]) -> list[dict[str, Any]]:

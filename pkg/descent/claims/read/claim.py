@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from descent.claims.estimate.base import Kind
+from descent.claims.estimate.means import Scaled
 from descent.claims.expression import Expression
 from descent.claims.read.checks import All, Any_, AtLeast, Comparison, Not
 from descent.claims.read.estimators import judged_as
@@ -37,7 +38,7 @@ class Quantity:
     def options(self) -> Any:
         """The options with which it is computed, its scale filled in."""
         _, options = judged_as(self.model.estimator)
-        if "scale" in type(options).model_fields and self.model.scale != options.scale:
+        if isinstance(options, Scaled) and self.model.scale != options.scale:
             options = options.model_copy(update={"scale": self.model.scale})
         return options
 
@@ -137,7 +138,9 @@ def parts(rule: All | Any_ | AtLeast) -> list[Any]:
 
 def level_of(how: Crossing) -> Expression:
     """The level that a crossing looks for. Raises ExpressionError."""
-    return Expression(how.first_below if how.first_below is not None else how.first_above)
+    level = how.first_below if how.first_below is not None else how.first_above
+    assert level is not None, "it has one of the two"
+    return Expression(level)
 
 
 def levels(estimate: Estimate) -> dict[str, Expression]:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from descent.claims.estimate import kinds, rates  # noqa: F401  (fill KINDS)
+from descent.claims.estimate import kinds, means, rates  # noqa: F401  (fill KINDS)
 from descent.claims.estimate.base import KINDS, Kind, Options
 
 
@@ -18,11 +18,11 @@ class Identity(Options):
     kind: Literal["identity"]
 
 
-class Pooled(KINDS["jackknife"].options):
+class Pooled(means.Jackknife):
     """A functional of pooled seeds: each operand is aggregated over the seeds, then the arithmetic is done."""
 
     pool: Literal["mean", "median", "sum", "rms"] = Field(
-        "mean", description="How an operand is aggregated over its seeds."
+        default="mean", description="How an operand is aggregated over its seeds."
     )
 
 

@@ -78,7 +78,7 @@ def _reason(fault: ErrorDetails, keys: list[Any], holder: Any) -> str:
     if kind == "missing":
         return "is missing"
     if kind == "literal_error":
-        allowed = [word.strip("'") for word in fault["ctx"]["expected"].replace(" or ", ", ").split(", ")]
+        allowed = [word.strip("'") for word in fault.get("ctx", {})["expected"].replace(" or ", ", ").split(", ")]
         return f"must be {listed(allowed)}, got {given!r}{nearest(given, allowed)}"
     if kind in ("union_tag_invalid", "union_tag_not_found") and "kind" in str(
         fault.get("ctx", {}).get("discriminator", "")
@@ -88,7 +88,7 @@ def _reason(fault: ErrorDetails, keys: list[Any], holder: Any) -> str:
         named = given.get("kind") if isinstance(given, Mapping) else given
         return f"must be one of {', '.join(NAMES)}, got {named!r}{nearest(named, NAMES)}"
     if kind == "value_error":
-        text = str(fault["ctx"]["error"])
+        text = str(fault.get("ctx", {})["error"])
         return f"must be {text}" if text.startswith("a number") else f"is wrong: {text}"
     if kind in ("reading", "rule"):
         return f"must be {fault['msg']}, got {given!r}{_advice(given)}"

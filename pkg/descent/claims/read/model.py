@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from descent.claims.estimate.base import DATA
+from descent.claims.estimate.base import Data
 from descent.claims.read.checks import Alternative, Check, Comparison, Rules
 from descent.claims.read.estimators import Estimator, default
 from descent.claims.read.operands import Operands
@@ -50,9 +50,7 @@ class Estimate(Strict):
     estimator: Annotated[Estimator, BeforeValidator(_named)] = doc(
         "A name, or {kind: name, ...options}: see [estimators.md](estimators.md).", default_factory=default
     )
-    data: Literal[tuple(DATA)] = doc(
-        "What the numbers of the seeds are like: decides which estimators may be used.", default="normal"
-    )  # type: ignore[valid-type]
+    data: Data = doc("What the numbers of the seeds are like: decides which estimators may be used.", default="normal")
     replicate: Literal["seed", "record"] = doc(
         "record: every recorded step of a seed is an independent replicate.", default="seed"
     )

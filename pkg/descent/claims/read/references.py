@@ -80,7 +80,9 @@ def _operand(operand: Operand, path: str, names: Names) -> Iterator[str]:
             yield f"{path} names the axis `{axis}`, which {operand.experiment} does not have{nearest(axis, card.axes)}"
             continue
         known = card.methods if axis == "method" else card.axes[axis]
-        for value in values if known is not None else ():
+        if known is None:
+            continue
+        for value in values:
             if not any(same(value, other) for other in known):
                 yield (f"{path} names {axis} {value!r}, which {operand.experiment} does not run{nearest(value, map(str, known))}"
                        f"; there are {', '.join(map(str, known))}")  # fmt: skip

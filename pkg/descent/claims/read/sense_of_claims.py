@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from descent.claims.read.checks import AtLeast, ByP, Check, Comparison, Not
+from descent.claims.read.checks import AtLeast, ByP, Check, Comparison, Not, Rules
 from descent.claims.read.claim import TypedClaim, chosen, held, parts, signs
 from descent.claims.read.model import Against
 from descent.claims.read.sense import Fault
@@ -28,7 +28,7 @@ def faults_of_claim(claim: TypedClaim) -> Iterator[Fault]:
                 f"names no check, got {item.instead_of!r}{nearest(item.instead_of, m.checks)}",
             )
     if m.rules is not None:
-        yield from _rules(claim)
+        yield from _rules(claim, m.rules)
     yield from _headline(claim)
     yield from _absence(claim)
 
@@ -73,11 +73,11 @@ def _check(path: str, check: Comparison, claim: TypedClaim) -> Iterator[Fault]:
         )
 
 
-def _rules(claim: TypedClaim) -> Iterator[Fault]:
+def _rules(claim: TypedClaim, rules: Rules) -> Iterator[Fault]:
     m = claim.model
     seen: dict[str, set[str]] = {}
     for word in ("reproduced", "partly", "not_reproduced"):
-        rule = getattr(m.rules, word)
+        rule = getattr(rules, word)
         yield from _rule(f"rules.{word}", rule, claim)
         for name, positive in signs(rule, True):
             role = "for" if positive is (word != "not_reproduced") else "against"
@@ -96,7 +96,7 @@ def _rules(claim: TypedClaim) -> Iterator[Fault]:
     for name in m.checks:
         if name not in seen:
             yield f"checks.{name}", "stands in no rule; use it in `rules`, or move it to `comparisons`"
-    supporting = [name for name, _ in signs(m.rules.reproduced, True) if name in m.checks]
+    supporting = [name for name, _ in signs(rules.reproduced, True) if name in m.checks]
     exact = [name for name in supporting if _identity(claim, name)]
     if exact and len(exact) == len(set(supporting)) and any(not _identity(claim, name) for name in m.checks):
         yield "rules.reproduced", "rests on identities alone; use the checks that could fail"
