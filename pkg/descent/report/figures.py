@@ -33,26 +33,21 @@ class NotRun(Exception):
     """A figure asked for an experiment of which nothing was run; str() is the reason."""
 
 
-class ResultFrames:
-    """What a figure function may read: `Results`, with empty experiments turned into a reason.
-
-    Everything of `Results` is here (`scale`, `room`, `config`, `arrays`, `chosen`, `missing`); in addition:
-    """
+class ResultFrames(Results):
+    """What a figure function may read: `Results`, with empty experiments turned into a reason."""
 
     def __init__(self, results: Results):
-        self._results, self._cache = results, {}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._results, name)
+        super().__init__(results.plan, results.slug, results.folder, results.bench)
+        self._cache: dict[str, pd.DataFrame] = {}
 
     def has(self, experiment: str) -> bool:
         """Whether anything of the experiment was run."""
-        return experiment in self._results.experiments()
+        return experiment in self.experiments()
 
     def records(self, experiment: str) -> pd.DataFrame:
         """All records of an experiment. Raises NotRun (which ends the figure in a plain panel) when there are none."""
         if experiment not in self._cache:
-            self._cache[experiment] = self._results.records(experiment) if self.has(experiment) else pd.DataFrame()
+            self._cache[experiment] = super().records(experiment) if self.has(experiment) else pd.DataFrame()
         if self._cache[experiment].empty:
             raise NotRun(self.why(experiment))
         return self._cache[experiment]
@@ -64,11 +59,11 @@ class ResultFrames:
         for name, value in {"method": method, **axes}.items():
             if value is not None:
                 keep &= rows[name] == value
-        return rows[keep]
+        return rows.loc[keep]
 
     def why(self, experiment: str, method: str | None = None, **axes: Any) -> str:
         """The reason why a configuration was not run, in the words of the plan."""
-        for cell in self._results.missing():
+        for cell in self.missing():
             if cell.experiment != experiment:
                 continue
             same = method in (None, cell.method) and all(
@@ -76,9 +71,9 @@ class ResultFrames:
             )
             if cell.method is None or same:
                 return cell.reason
-        if experiment not in self._results.config.experiments:
+        if experiment not in self.config.experiments:
             raise KeyError(f"the paper has no experiment `{experiment}`")
-        return f"nothing of `{experiment}` was run at scale {self._results.scale}"
+        return f"nothing of `{experiment}` was run at scale {self.scale}"
 
 
 def figures_of(results: Results) -> Mapping[str, Callable[[Frames], Figure]]:
@@ -107,7 +102,7 @@ def draw(results: Results, folder: Path) -> list[dict[str, Any]]:
             caption, alt = texts(function)
             reason = None
             try:
-                figure = function(frames)
+                figure = function(frames)  # pyright: ignore[reportArgumentType]: it misses that `room` is cached
             except NotRun as why:
                 reason = str(why)
                 figure = theme.plain(f"{name}: {_first_sentence(caption)}", reason)

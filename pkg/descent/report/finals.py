@@ -14,6 +14,8 @@ import pandas as pd
 
 from descent.claims.estimate import kinds  # noqa: F401  (fills KINDS)
 from descent.claims.estimate.base import KINDS, Estimate, Numbers, Options, estimate
+from descent.claims.estimate.means import T
+from descent.claims.operands.rows import groups_of
 from descent.core.declare import Metric
 from descent.core.records import STATUSES
 from descent.report.figures import axes_of
@@ -79,12 +81,12 @@ def final_values(frame: pd.DataFrame, metrics: Mapping[str, Metric] | None = Non
     frame = frame.sort_values("step", kind="stable")
     last = frame.drop_duplicates(keys, keep="last").sort_index()
     how = {name: card.final for name, card in (metrics or {}).items() if card.final != "last"}
-    last = last[last["metric"].map(lambda m: how.get(m) != "none")]
-    parts = [last[~last["metric"].isin(how)]]
+    last = last.loc[last["metric"].map(lambda m: how.get(m) != "none")]
+    parts = [last.loc[~last["metric"].isin(how)]]
     for name, final in how.items():
-        own = frame[frame["metric"] == name]
+        own = frame.loc[frame["metric"] == name]
         if final != "none" and len(own):
-            parts.append(_averaged(own, last[last["metric"] == name], keys, final))
+            parts.append(_averaged(own, last.loc[last["metric"] == name], keys, final))
     return pd.concat(parts).sort_index() if len(parts) > 1 else last
 
 
@@ -92,12 +94,12 @@ def _averaged(frame: pd.DataFrame, last: pd.DataFrame, keys: list[str], final: s
     """The rows `last`, their values means over all records of the unit, or over the last tenth of them."""
     groups = frame.groupby(keys, dropna=False, sort=False)
     place, size = groups.cumcount(ascending=False), groups["value"].transform("size")
-    kept = frame[place < np.maximum(size // TAIL, 1)] if final == "tail" else frame
+    kept = frame.loc[place < np.maximum(size // TAIL, 1)] if final == "tail" else frame
     worst = kept["status"].astype(str).map(STATUSES.index)
     groups = kept.assign(worst=worst).groupby(keys, dropna=False, sort=False)
     means = groups.agg(value=("value", lambda v: v.mean(skipna=False)), worst=("worst", "max")).reset_index()
     order = last[keys].reset_index().merge(means, on=keys, how="left").set_index("index")
-    status = order["worst"].map(dict(enumerate(STATUSES))).astype(str)
+    status = order.loc[:, "worst"].map(dict(enumerate(STATUSES))).astype(str)
     return last.assign(value=order["value"], status=status)
 
 
@@ -116,8 +118,8 @@ def table_options(metric: Metric | None, columns: Sequence[np.ndarray]) -> Optio
         return KINDS["share"].options(kind="share")
     positive = bool(len(values)) and bool((values > 0).all())
     if metric is not None and metric.log and positive:
-        return KINDS["t"].options(kind="t", scale="log")
-    plain = KINDS["t"].options(kind="t")
+        return T(scale="log")
+    plain = T()
     low, high = (-np.inf, np.inf)
     if metric is not None and metric.range is not None:
         if np.isfinite(metric.range).all():
@@ -129,7 +131,7 @@ def table_options(metric: Metric | None, columns: Sequence[np.ndarray]) -> Optio
     found = [estimate(plain, Numbers.ok(c)) for c in columns if len(c)]
     if any(e.low[0] < low or e.high[0] > high for e in found):
         ratio = high == np.inf and low == 0 and positive
-        return KINDS["t"].options(kind="t", scale="log") if ratio else KINDS["median"].options(kind="median")
+        return T(scale="log") if ratio else KINDS["median"].options(kind="median")
     return plain
 
 
@@ -184,10 +186,9 @@ def finals(results: Results, experiment: str) -> Finals | None:
     rows = []
     order = {name: i for i, name in enumerate(results.room.methods)}
     settings = list(dict.fromkeys(map(tuple, frame[axes].astype(object).where(frame[axes].notna(), None).to_numpy())))
-    groups = frame.astype({axis: object for axis in axes}).where(frame.notna(), None).groupby(
-        ["method", *axes], dropna=False, sort=False
-    )  # fmt: skip
-    parts = {(key, metric): p for key, part in groups for metric, p in part.groupby("metric", sort=False)}
+    shown = frame.astype({axis: object for axis in axes}).where(frame.notna(), None)
+    groups = list(groups_of(shown, ["method", *axes], dropna=False, sort=False))
+    parts = {(key, metric): p for key, part in groups for (metric,), p in groups_of(part, ["metric"], sort=False)}
     columns: dict[str, list[np.ndarray]] = {metric: [] for metric in ordered}
     for (_, metric), part in parts.items():
         columns[metric].append(part["value"].to_numpy(float)[(part["status"] == "ok").to_numpy()])
@@ -196,7 +197,7 @@ def finals(results: Results, experiment: str) -> Finals | None:
         method, *setting = key
         cells = {
             metric: summarise(p["value"].to_numpy(float), p["status"].tolist(), cards.get(metric), chosen[metric])
-            for metric, p in part.groupby("metric", sort=False)
+            for (metric,), p in groups_of(part, ["metric"], sort=False)
         }
         setting = tuple(None if is_missing(v) else unwrapped(v) for v in setting)
         rows.append((method, dict(zip(axes, setting, strict=True)), cells))

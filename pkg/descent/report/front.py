@@ -179,8 +179,8 @@ def write_cost(folder: Path, judged: Mapping[str, Any], study: StudyConfig) -> b
         if path.is_file():
             cost = pd.read_csv(path)
             rows.append({
-                "slug": slug, "title": paper["title"], "jobs": len(cost), "cpu": float(cost["cpu_seconds"].sum()),
-                "wall": float(cost["wall_seconds"].sum()), "memory": finite(cost["peak_memory_mb"].max()),
+                "slug": slug, "title": paper["title"], "jobs": len(cost), "cpu": float(cost.loc[:, "cpu_seconds"].sum()),
+                "wall": float(cost.loc[:, "wall_seconds"].sum()), "memory": finite(cost["peak_memory_mb"].max()),
                 "budget": paper["budget"], "machines": sorted(set(cost["machine"].dropna())),
             })  # fmt: skip
     if not rows:

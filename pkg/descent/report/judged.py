@@ -14,7 +14,7 @@ import pandas as pd
 
 from descent.claims.judge import judge
 from descent.claims.operands.planned import Cell, Planned
-from descent.claims.operands.rows import NOT_AXES
+from descent.claims.operands.rows import NOT_AXES, groups_of
 from descent.claims.results import ClaimResult
 from descent.config.model import StudyConfig
 from descent.config.required import must_exist
@@ -25,7 +25,7 @@ from descent.results.stored import Results
 
 VERDICTS_FILE, COST_FILE = "verdicts.json", "cost.csv"
 SEAL = "digest"  # of the file's own content; "records" is the digest of what it was made from
-COST_COLUMNS = (
+COST_COLUMNS: tuple[str, ...] = (
     "paper", "experiment", "block", "kind", "device", "threads", "cpu_seconds", "wall_seconds", "peak_memory_mb",
     "peak_device_memory_mb", "machine",
 )  # fmt: skip
@@ -49,22 +49,26 @@ def read_verdicts(path: Path, results: Results | None = None) -> dict[str, Any]:
     Raises FileNotFoundError without the file, and DataError where it is not what `judge_paper` wrote, or was made from
     other records than those that lie in the results folder.
     """
-    text = path.read_bytes()
-    try:
-        judged = json.loads(text.decode("utf-8"))
-        whole = isinstance(judged, dict) and {"claims", "counts", "label"} <= set(judged)
-        # Without a seal: one that an older version of this study wrote.
-        whole = whole and judged.get(SEAL) in (None, sealed(judged)[SEAL]) and not (results and SEAL not in judged)
-    except (ValueError, RecursionError):
-        whole = False
-    if not whole:
+    judged = _whole(path.read_bytes())
+    if judged is None or (results is not None and SEAL not in judged):
         raise DataError(f"{path} is damaged or edited; delete it and snakemake remakes it")
     here = results is not None and all(file.is_file() for _, file in record_files(results))
-    if here and judged.get("records") != inputs(results):
+    if results is not None and here and judged.get("records") != inputs(results):
         raise DataError(
             f"{path} was made from other records than those in {results.folder}; delete it and snakemake remakes it"
         )
     return judged
+
+
+def _whole(text: bytes) -> dict[str, Any] | None:
+    """What the text of a verdicts.json holds, None where it is damaged or was edited."""
+    try:
+        judged = json.loads(text.decode("utf-8"))
+        whole = isinstance(judged, dict) and {"claims", "counts", "label"} <= set(judged)
+        # Without a seal: one that an older version of this study wrote.
+        return judged if whole and judged.get(SEAL) in (None, sealed(judged)[SEAL]) else None
+    except (ValueError, RecursionError):
+        return None
 
 
 def sealed(judged: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,7 +110,7 @@ def planned(results: Results, records: Mapping[str, pd.DataFrame]) -> Planned:
     for name, frame in records.items():
         if name not in cells and len(frame):
             axes = [c for c in frame.columns if c not in NOT_AXES and c != "method"]
-            groups = frame.groupby(["method", *axes], dropna=False, observed=True, sort=False)
+            groups = groups_of(frame, ["method", *axes], dropna=False, observed=True, sort=False)
             cells[name] = [
                 Cell(
                     str(key[0]),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.markers import MarkerStyle
 
 from descent.config.model import ExperimentConfig
@@ -173,7 +174,7 @@ def swatches(results: Results) -> dict[str, dict[str, Any]]:
 def _polygon(marker: str) -> str:
     style = MarkerStyle(marker)
     (points, *_) = style.get_path().transformed(style.get_transform()).to_polygons()
-    return " ".join(f"{17 + 8.4 * x:.1f},{6 - 8.4 * y:.1f}" for x, y in points)
+    return " ".join(f"{17 + 8.4 * x:.1f},{6 - 8.4 * y:.1f}" for x, y in np.asarray(points))
 
 
 # -- provenance and cost ----------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from descent.claims.estimate import kinds  # noqa: F401  (fills KINDS)
+from descent.claims.operands.rows import groups_of
 from descent.core.job import Variant
 from descent.report.figures import axes_of
 from descent.report.finals import is_missing
@@ -92,7 +93,7 @@ def step_costs(results: Results) -> list[dict[str, Any]]:
             continue
         frame = results.records(name)
         axes = axes_of(frame)
-        for key, part in frame.groupby(["method", *axes, "metric"], sort=False, dropna=False):
+        for key, part in groups_of(frame, ["method", *axes, "metric"], sort=False, dropna=False):
             setting = ", ".join(f"{a}={v}" for a, v in zip(axes, key[1:-1], strict=True) if not is_missing(v))
             rows.append({"experiment": name, "method": key[0], "setting": setting, "metric": key[-1],
                          "median": plain(part["value"].median()), "n": len(part)})  # fmt: skip

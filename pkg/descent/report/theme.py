@@ -52,8 +52,15 @@ FEWEST = 5  # seeds that a band of an interval needs: over two it is twelve stan
 class Frames(Protocol):
     """What a figure function is given to read: the paper's results at one scale."""
 
-    scale: str
-    room: Room
+    @property
+    def scale(self) -> str:
+        """The scale of the run: smoke, study or paper."""
+        ...
+
+    @property
+    def room(self) -> Room:
+        """What the paper's room declares: its methods, its metrics."""
+        ...
 
     def has(self, experiment: str) -> bool:
         """Whether anything of the experiment was run."""
@@ -136,7 +143,8 @@ def apply(room: Room | None = None) -> Iterator[None]:
     try:
         with mpl.rc_context():
             mpl.rcdefaults()
-            mpl.rcParams.update({**sns.plotting_context("paper"), **sns.axes_style("whitegrid"), **_STYLE})
+            style: dict[Any, Any] = {**sns.plotting_context("paper"), **sns.axes_style("whitegrid"), **_STYLE}
+            mpl.rcParams.update(style)
             yield
     finally:
         _current.reset(token)
@@ -215,7 +223,7 @@ def summary(frame: pd.DataFrame, x: str = "step", y: str = "value", *, spread: s
     rows = []
     for at, part in frame.groupby(x, sort=True):
         values = part[y].to_numpy(float)
-        bad = int((part["status"] != "ok").sum()) if "status" in part else int((~np.isfinite(values)).sum())
+        bad = int((part.loc[:, "status"] != "ok").sum()) if "status" in part else int((~np.isfinite(values)).sum())
         if log:
             bad = max(bad, int((values <= 0).sum()))
         rows.append((at, *(_spread(np.log(values) if log else values, spread, log) if not bad else (np.nan,) * 3),
@@ -271,7 +279,8 @@ def seeds(ax: Axes, frame: pd.DataFrame, x: str = "step", y: str = "value", meth
     """Draw every seed's own line, thin; only the first carries the label."""
     style = line(method, **({"linewidth": 0.8, "alpha": 0.75} | changes))
     for i, (_, rows) in enumerate(frame.sort_values([x]).groupby("seed", sort=True)):
-        ax.plot(rows[x], rows[y], **(style | ({} if i == 0 else {"label": "_seed"})))
+        label: dict[str, Any] = {} if i == 0 else {"label": "_seed"}
+        ax.plot(rows[x], rows[y], **(style | label))
 
 
 def points(
@@ -296,7 +305,7 @@ def points(
 def legend(figure: Figure, axes: Sequence[Axes] | np.ndarray, *, columns: int | None = None, **options: Any) -> None:
     """One legend below all axes, every label once, in the order in which they first appear."""
     handles: dict[str, Any] = {}
-    for ax in np.ravel(axes):
+    for ax in np.ravel(np.asarray(axes)):
         for handle, text in zip(*ax.get_legend_handles_labels(), strict=True):
             handles.setdefault(text, handle)
     if handles:

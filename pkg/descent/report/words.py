@@ -151,11 +151,11 @@ def spark(estimate: Any, low: Any, high: Any, marks: Sequence[Any] = ()) -> Mark
 
     Linear scale, chosen for this interval alone. Empty when there is nothing to draw. Colourless on purpose.
     """
-    dot, ends = finite(estimate), [finite(low), finite(high)]
-    lines = [m for m in map(finite, marks) if m is not None]
-    spots = [v for v in (dot, *ends, *lines) if v is not None]
-    if dot is None or None in ends or not spots:
+    dot, start, end = finite(estimate), finite(low), finite(high)
+    if dot is None or start is None or end is None:
         return Markup("")
+    lines = [m for m in map(finite, marks) if m is not None]
+    spots = [dot, start, end, *lines]
     span = (max(spots) - min(spots)) or abs(max(spots)) or 1.0
 
     def at(value: float) -> str:
@@ -165,7 +165,7 @@ def spark(estimate: Any, low: Any, high: Any, marks: Sequence[Any] = ()) -> Mark
     middle = HEIGHT // 2
     parts = [f'<path class="axis" d="M0 {middle}H{WIDTH}"/>']
     parts += [f'<path class="mark" d="M{at(m)} 1V{HEIGHT - 1}"/>' for m in lines]
-    parts.append(f'<path class="bar" d="M{at(ends[0])} {middle}H{at(ends[1])}"/>')
+    parts.append(f'<path class="bar" d="M{at(start)} {middle}H{at(end)}"/>')
     parts.append(f'<circle class="dot" cx="{at(dot)}" cy="{middle}" r="3.2"/>')
     spoken = f"interval {interval(low, high)}, estimate {number(estimate)}"
     spoken += f", threshold {' and '.join(number(m) for m in lines)}" if lines else ""

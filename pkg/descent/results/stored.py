@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from descent.config.model import PaperConfig
+from descent.config.model import PaperConfig, Scale
 from descent.config.plan import Missing, Plan, room_of
 from descent.core.declare import Room
 from descent.core.job import RECORDS, Job
@@ -27,7 +27,7 @@ class Results:
         self.plan, self.slug, self.folder, self.bench = plan, paper, folder, bench
 
     @property
-    def scale(self) -> str:
+    def scale(self) -> Scale:
         return self.plan.study.scale
 
     @property
