@@ -53,8 +53,7 @@ def read_verdicts(path: Path, results: Results | None = None) -> dict[str, Any]:
     try:
         judged = json.loads(text.decode("utf-8"))
         whole = isinstance(judged, dict) and {"claims", "counts", "label"} <= set(judged)
-        # Without a seal: one that an older version of this study wrote.
-        whole = whole and judged.get(SEAL) in (None, sealed(judged)[SEAL]) and not (results and SEAL not in judged)
+        whole = whole and judged.get(SEAL) == sealed(judged)[SEAL]
     except (ValueError, RecursionError):
         whole = False
     if not whole:
