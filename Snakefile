@@ -76,6 +76,9 @@ onerror:
         print("\n".join(ending.failed(STUDY, COURSE)), file=sys.stderr)
 
 
+report: "workflow/report/study.rst"
+
+
 wildcard_constraints:
     paper="|".join(STUDY.papers),
 

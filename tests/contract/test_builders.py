@@ -7,6 +7,8 @@ import pytest
 
 from descent.config.plan import make_plan, room_of
 from descent.config.read import read_paper, read_study, registered
+from descent.core.errors import SettingError
+from descent.core.job import Variant
 from support import ROOT
 
 ROOMS = {slug: read_paper(ROOT, slug) for slug in registered(ROOT)}
@@ -41,3 +43,11 @@ def test_every_variant_carries_exactly_the_settings_of_its_card():
             for variant in job.variants:
                 card = room.methods[variant.method]
                 assert set(variant.own) == set(card.settings) - set(variant.tuned), (job.id, variant.key)
+
+
+def test_a_variant_made_by_hand_says_what_its_method_takes():
+    params = {"step_size": 0.1, "steps": 10}
+    assert Variant("gd", {}, params, (500,), takes=("step_size",)).own == {"step_size": 0.1}
+    assert Variant("gd", {}, params, (500,), takes=()).own == {}
+    with pytest.raises(SettingError, match="gd, data=a5a: say what the method takes"):
+        Variant("gd", {"data": "a5a"}, params, (500,)).own  # noqa: B018

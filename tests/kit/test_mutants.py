@@ -5,7 +5,7 @@ import ast
 import pytest
 
 from descent.core.errors import ConfigError
-from descent.kit.mutants import drawn, mutants, of_module
+from descent.kit.mutants import drawn, mutants, nearest_first, of_module
 
 MODULE = '''"""A module - with words."""
 LIMIT = 3
@@ -71,6 +71,21 @@ def test_caught_and_surviving_mutants_are_told_apart(tmp_path, capsys):
     (tests / "test_mine_steps.py").write_text(TEST.replace("6", "7"))
     with pytest.raises(ConfigError, match="the tests of mine fail as they are"):
         mutants(tmp_path, "mine")
+
+
+def test_the_tests_that_speak_of_the_changed_module_run_first(tmp_path):
+    texts = {
+        "a": "",
+        "b": "import steps",
+        "c": "paced = 1",
+        "d": "import steps\nsteps.go()",
+        "e_steps": "",
+        "f": "xsteps",
+    }
+    for name, text in texts.items():
+        (tmp_path / f"test_{name}.py").write_text(text)
+    order = [path.stem.removeprefix("test_") for path in nearest_first(tmp_path, "steps")]
+    assert order == ["e_steps", "d", "b", "a", "c", "f"]
 
 
 def test_a_paper_without_tests_is_refused(tmp_path):

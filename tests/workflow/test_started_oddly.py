@@ -39,15 +39,23 @@ def test_a_misspelt_variable_of_make_is_refused(words, told):
     assert code and told in text
 
 
-def test_a_python_that_is_too_old_is_refused_by_name_before_anything_is_made(tmp_path):
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("exit 1", "{python} is older than Python 3.11, which the study needs"),
+        ('case "$2" in *venv*) exit 1;; esac', "{python} has no module venv: install it"),
+    ],
+    ids=["too old", "without venv"],
+)
+def test_a_python_that_will_not_do_is_refused_by_name_before_anything_is_made(tmp_path, script, told):
     shutil.copyfile(ROOT / "Makefile", tmp_path / "Makefile")
     for name in ("requirements.txt", "requirements-no-deps.txt", "pyproject.toml"):
         (tmp_path / name).touch()
-    old = tmp_path / "old-python"
-    old.write_text("#!/bin/sh\nexit 1\n")
-    old.chmod(0o755)
-    done = subprocess.run(["make", "ui", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode and "older than Python 3.11" in done.stdout and not (tmp_path / ".venv").exists()
+    python = tmp_path / "another-python"
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(0o755)
+    done = subprocess.run(["make", "ui", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode and told.format(python=python) in done.stdout and not (tmp_path / ".venv").exists()
 
 
 def test_from_another_folder_it_plans_the_same(project, tmp_path):

@@ -26,7 +26,7 @@ rule page:
             patterns=["{figure}.svg"],
             caption="../report/figure.rst",
             category="{paper}",
-            labels={"figure": "{figure}"},
+            labels=lambda wc: {"figure": wc.figure, "shows": STUDY.shows(wc.paper, wc.figure)},
         ),
     log:
         f"{RESULTS}/logs/page/{{paper}}.log",

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from descent.core.errors import SettingError
+
 RECORDS, ARRAYS, CHOSEN, SIDECAR = "records.parquet", "arrays.npz", "chosen.json", "run.json"
 """The files of a job's folder."""
 
@@ -19,7 +21,7 @@ class Variant:
 
     setting: the values of the experiment's axes (columns of the records); params: every resolved setting, axes included.
     tuned: setting -> name of the need whose `select` job chooses it; the runner puts the value into params.
-    takes: the settings that the method's card lists.
+    takes: the settings that the method's card lists; a variant made by hand names them before `own` is read.
     """
 
     method: str
@@ -27,11 +29,16 @@ class Variant:
     params: Mapping[str, Any]
     seeds: tuple[int, ...]
     tuned: Mapping[str, str] = field(default_factory=dict)
-    takes: tuple[str, ...] = ()
+    takes: tuple[str, ...] | None = None
 
     @property
     def own(self) -> dict[str, Any]:
-        """What the method's builder is given: the settings of its card, those of the experiment left out."""
+        """What the method's builder is given: the settings of its card, those of the experiment left out.
+
+        Raises SettingError where nobody said what the method takes: its builder would run on its defaults in silence.
+        """
+        if self.takes is None:
+            raise SettingError(f"{self.key}: say what the method takes, Variant(..., takes=METHODS[method].settings)")
         return {name: self.params[name] for name in self.takes if name in self.params}
 
     @property
@@ -78,7 +85,8 @@ class Job:
         """The job that `to_json` wrote."""
         data = json.loads(text)
         variants = tuple(
-            Variant(**{**v, "seeds": tuple(v["seeds"]), "takes": tuple(v["takes"])}) for v in data["variants"]
+            Variant(**{**v, "seeds": tuple(v["seeds"]), "takes": None if v["takes"] is None else tuple(v["takes"])})
+            for v in data["variants"]
         )
         needs = {name: tuple(ids) for name, ids in data["needs"].items()}
         return cls(**{**data, "variants": variants, "axes": tuple(data["axes"]), "needs": needs})

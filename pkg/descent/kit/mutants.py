@@ -2,8 +2,8 @@
 
 A sample of single-line changes (an operator, a comparison, a number, a boolean, a sign, a dropped call of `abs`, `clip` and
 the like, a dropped minus) is drawn from the room's modules, figures and declarations left out. Each is put into a copy of
-the package, and the room's own tests are run on it until the first failure. A line that no test misses is a survivor: a
-missing test, or a change that makes no difference.
+the package, and the room's own tests are run on it until the first failure, those that speak most of the changed module
+first. A line that no test misses is a survivor: a missing test, or a change that makes no difference.
 
 For development only: it takes as long as `count` runs of the room's tests.
 """
@@ -14,6 +14,7 @@ import ast
 import copy
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -63,7 +64,7 @@ def mutants(root: Path, paper: str, *, count: int = 40, seed: int = 0, limit: fl
         package = Path(folder) / "pkg"
         shutil.copytree(root / "pkg", package, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
         began = time.monotonic()
-        if fails(root, package, tests, 20 * limit) is not None:
+        if fails(root, package, [tests], 20 * limit) is not None:
             raise ConfigError(
                 f"mutants: the tests of {paper} fail as they are: python -m pytest {tests.relative_to(root)}"
             )
@@ -75,7 +76,7 @@ def mutants(root: Path, paper: str, *, count: int = 40, seed: int = 0, limit: fl
             target = package / "descent/papers" / paper / mutant.path.relative_to(room)
             original = target.read_text(encoding="utf-8")
             target.write_text(mutant.text, encoding="utf-8")
-            how = fails(root, package, tests, limit)
+            how = fails(root, package, nearest_first(tests, mutant.path.stem), limit)
             target.write_text(original, encoding="utf-8")
             outcomes.append(how)
             print(
@@ -101,11 +102,21 @@ def table(paper: str, seed: int, sample: list[Mutant], outcomes: list[str | None
     return "\n".join(lines) + "\n"
 
 
-def fails(root: Path, package: Path, tests: Path, limit: float) -> str | None:
+def nearest_first(tests: Path, module: str) -> list[Path]:
+    """The test files, those first that carry the module's name or speak of it most often."""
+    word = re.compile(rf"\b{module}\b")
+
+    def distance(path: Path) -> tuple[bool, int]:
+        return not path.stem.endswith(module), -len(word.findall(path.read_text(encoding="utf-8")))
+
+    return sorted(sorted(tests.rglob("test_*.py")), key=distance)
+
+
+def fails(root: Path, package: Path, tests: list[Path], limit: float) -> str | None:
     """How the tests notice (`failed`, `too slow`), or None when they pass."""
     environment = {**os.environ, "PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1"}
     environment.setdefault("OMP_NUM_THREADS", "1")
-    command = [sys.executable, "-m", "pytest", "-n", "0", "-x", "-q", "-p", "no:cacheprovider", str(tests)]
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-x", "-q", "-p", "no:cacheprovider", *map(str, tests)]
     try:
         done = subprocess.run(command, cwd=root, env=environment, capture_output=True, timeout=limit)
     except subprocess.TimeoutExpired:

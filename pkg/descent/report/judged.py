@@ -50,10 +50,11 @@ def read_verdicts(path: Path, results: Results | None = None) -> dict[str, Any]:
     other records than those that lie in the results folder.
     """
     judged = _whole(path.read_bytes())
-    if judged is None or (results is not None and SEAL not in judged):
+    if judged is None:
         raise DataError(f"{path} is damaged or edited; delete it and snakemake remakes it")
-    here = results is not None and all(file.is_file() for _, file in record_files(results))
-    if results is not None and here and judged.get("records") != inputs(results):
+    if results is None or not all(file.is_file() for _, file in record_files(results)):
+        return judged
+    if judged.get("records") != inputs(results):
         raise DataError(
             f"{path} was made from other records than those in {results.folder}; delete it and snakemake remakes it"
         )
@@ -65,8 +66,7 @@ def _whole(text: bytes) -> dict[str, Any] | None:
     try:
         judged = json.loads(text.decode("utf-8"))
         whole = isinstance(judged, dict) and {"claims", "counts", "label"} <= set(judged)
-        # Without a seal: one that an older version of this study wrote.
-        return judged if whole and judged.get(SEAL) in (None, sealed(judged)[SEAL]) else None
+        return judged if whole and judged.get(SEAL) == sealed(judged)[SEAL] else None
     except (ValueError, RecursionError):
         return None
 

@@ -185,6 +185,13 @@ class Study:
         """What the run left on disk of one paper."""
         return Results(self.plan, paper, self.root / self.results, self.root / self.bench)
 
+    def shows(self, paper: str, figure: str) -> str:
+        """What a figure of the report shows, for Snakemake's own report: its alternative text."""
+        from descent.report.figures import FIGURES
+
+        path = self.root / self.reports / paper / "figures" / FIGURES
+        return next(each["alt"] for each in json.loads(path.read_text(encoding="utf-8")) if each["name"] == figure)
+
     def costs(self, paper: str) -> Path:
         """Where the costs of this machine are written: not over those that the committed report tells."""
         report = self.reports / paper
