@@ -94,9 +94,11 @@ def best_response(frames):
     """
     figure, axes = theme.grid(1, 2, height=2.9)
     for ax, (metric, title), methods in zip(axes[0], PARTS[:2], (("vanilla", "pg"), ("pg",)), strict=True):
-        for method in methods:
-            rows = frames.select("best_response", metric, method)
-            table = theme.band(ax, rows, method=method, log=True, spread="range")
+        tables = [
+            theme.band(ax, frames.select("best_response", metric, method), method=method, log=True, spread="range")
+            for method in methods
+        ]
+        table = tables[-1]
         if len(table):
             ax.plot(
                 table["step"],
@@ -221,15 +223,16 @@ def equilibria(frames):
     for row, (part, label) in enumerate((("Z", "Z*"), ("G", "G*"))):
         shown = [arrays[f"{part}_{name}"] for name in names]
         low, high = min(x.min() for x in shown), max(x.max() for x in shown)
+        images = []
         for column, name in enumerate(names):
             ax = axes[row, column]
             style = {"origin": "lower", "aspect": "auto", "extent": (0, 1, 0, 1), "cmap": "cividis"}
-            image = ax.imshow(shown[column].T, vmin=low, vmax=high, **style)
+            images.append(ax.imshow(shown[column].T, vmin=low, vmax=high, **style))
             ax.grid(visible=False)
             if row == 0:
                 ax.set_title(name)
         axes[row, 0].set_ylabel("player x")
-        figure.colorbar(image, ax=axes[row, :].tolist(), label=label, aspect=12)
+        figure.colorbar(images[-1], ax=axes[row, :].tolist(), label=label, aspect=12)
     for ax in axes[1]:
         ax.set_xlabel("time t")
     return figure
