@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 
+from descent.config.docs import call as called
 from descent.config.read import read_paper, registered
 from descent.core.errors import SettingError
 from support import ROOT
@@ -194,6 +195,14 @@ def test_public_signatures_have_one_form(slug):
         if not inspect.isclass(it):
             assert "return" in hints, f"{slug}.{name} has no return type"
         assert inspect.getdoc(it), f"{slug}.{name} has no docstring"
+
+
+@every_room
+def test_the_defaults_are_the_documented_ones(slug):
+    """What a call gives without being asked changes only together with docs/api.md (`make docs`)."""
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    for name, it in surface(slug).items():
+        assert f"| `{called(name, it)}` |" in page, f"{slug}.{name} takes other arguments or defaults: run `make docs`"
 
 
 @every_room

@@ -1,8 +1,11 @@
-"""docs/config.md and the JSON schemas, made from the typed model; a test keeps them in step with it."""
+"""The pages of docs/ that are made from the code, and the JSON schemas; a test keeps them in step with it."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import importlib.util
+import inspect
 import json
 import re
 import typing
@@ -34,6 +37,7 @@ def pages(root: Path) -> dict[Path, str]:
     made = {
         "config.md": config_page(),
         "settings.md": settings_page(root),
+        "api.md": api_page(root),
         "estimators.md": estimators_page(),
         "claims.md": claims_page(root),
     }
@@ -91,6 +95,51 @@ def settings_page(root: Path) -> str:
             lines.append(f"| `{name}` | {_cell(allowed)} | {default} | {_cell(setting.doc)} | {', '.join(by)} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def api_page(root: Path) -> str:
+    """The public names of every room that are there for a user's own problem, with their arguments and defaults."""
+    lines = ["# Methods on your own problem", "", "Made from each room's public.py by `make docs`. Shapes, units and refusals are in",
+             "the docstrings, an example of each stands in docs/papers.", ""]  # fmt: skip
+    for slug in registered(root):
+        package = read_paper(root, slug).package or f"descent.papers.{slug}"
+        if importlib.util.find_spec(f"{package}.public") is None:
+            continue
+        lines += [
+            f"## [{slug}](papers/{slug}.md)",
+            "",
+            f"`from {package} import ...`",
+            "",
+            "| call | what it is |",
+            "|---|---|",
+        ]
+        module = importlib.import_module(package)
+        for name in module.__all__:
+            it = getattr(module, name)
+            if getattr(it, "__module__", "") == f"{package}.public":
+                about = (inspect.getdoc(it) or "").split("\n\n")[0]
+                lines.append(f"| `{_cell(call(name, it))}` | {_cell(' '.join(about.split()))} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def call(name: str, it: Any) -> str:
+    """`solve(game, *, lr=None)`: the arguments of a function or class with their defaults, without types."""
+    shown = []
+    for p in inspect.signature(it).parameters.values():
+        default = p.default if isinstance(p.default, (str, float, int, tuple, type(None))) else _Plain(p.default)
+        shown.append(p.replace(annotation=p.empty, default=p.empty if p.default is p.empty else default))
+    return f"{name}{inspect.Signature(shown)}"
+
+
+class _Plain:
+    """A default whose representation would hold an address."""
+
+    def __init__(self, value: Any):
+        self.name = getattr(value, "__name__", str(value))
+
+    def __repr__(self) -> str:
+        return self.name
 
 
 def estimators_page() -> str:

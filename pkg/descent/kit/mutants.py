@@ -3,7 +3,7 @@
 A sample of single-line changes (an operator, a comparison, a number, a boolean, a sign, a dropped call of `abs`, `clip` and
 the like, a dropped minus) is drawn from the room's modules, figures and declarations left out. Each is put into a copy of
 the package, and the room's own tests are run on it until the first failure, those that speak most of the changed module
-first. A line that no test misses is a survivor: a missing test, or a change that makes no difference.
+first, and that of documented defaults last. A line that no test misses is a survivor: a missing test, or a change that makes no difference.
 
 For development only: it takes as long as `count` runs of the room's tests.
 """
@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,11 +60,15 @@ def mutants(root: Path, paper: str, *, count: int = 40, seed: int = 0, limit: fl
             known = sorted(path.parent.name for path in (root / "pkg/descent/papers").glob("*/__init__.py"))
             raise ConfigError(f"mutants: there is no {folder.relative_to(root)}; papers: {listed(known)}")
     sample = drawn(room, count, seed)
+    contract = root / "tests/contract/test_public.py"
+    shared = (
+        [f"{contract}::test_the_defaults_are_the_documented_ones[{paper}]"] if (room / "public.py").is_file() else []
+    )
     with tempfile.TemporaryDirectory(prefix="descent-mutants-") as folder:
         package = Path(folder) / "pkg"
         shutil.copytree(root / "pkg", package, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
         began = time.monotonic()
-        if fails(root, package, [tests], 20 * limit) is not None:
+        if fails(root, package, [tests, *shared], 20 * limit) is not None:
             raise ConfigError(
                 f"mutants: the tests of {paper} fail as they are: python -m pytest {tests.relative_to(root)}"
             )
@@ -76,7 +80,7 @@ def mutants(root: Path, paper: str, *, count: int = 40, seed: int = 0, limit: fl
             target = package / "descent/papers" / paper / mutant.path.relative_to(room)
             original = target.read_text(encoding="utf-8")
             target.write_text(mutant.text, encoding="utf-8")
-            how = fails(root, package, nearest_first(tests, mutant.path.stem), limit)
+            how = fails(root, package, [*nearest_first(tests, mutant.path.stem), *shared], limit)
             target.write_text(original, encoding="utf-8")
             outcomes.append(how)
             print(
@@ -112,7 +116,7 @@ def nearest_first(tests: Path, module: str) -> list[Path]:
     return sorted(sorted(tests.rglob("test_*.py")), key=distance)
 
 
-def fails(root: Path, package: Path, tests: list[Path], limit: float) -> str | None:
+def fails(root: Path, package: Path, tests: Sequence[Path | str], limit: float) -> str | None:
     """How the tests notice (`failed`, `too slow`), or None when they pass."""
     environment = {**os.environ, "PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1"}
     environment.setdefault("OMP_NUM_THREADS", "1")
@@ -193,6 +197,8 @@ def _code(node: ast.AST) -> Iterator[ast.expr]:
             if isinstance(child, ast.JoinedStr) or not isinstance(child, ast.AST):
                 continue
             if isinstance(child, ast.Raise) or (isinstance(child, ast.Assign) and _is_text(child.value)):
+                continue
+            if isinstance(child, ast.keyword) and child.arg == "strict":  # of zip: it raises or does nothing
                 continue
             if isinstance(child, ast.expr):
                 yield child
