@@ -93,11 +93,13 @@ def top_share(y: Tensor) -> Tensor:
     By squaring the Gram matrix six times: a weighted mean of eigenvalues with weights lambda^64. No decomposition, so
     nothing waits for the device.
     """
-    y = y.movedim(-1, 1).double()
-    gram = y @ y.mT
-    gram = gram / gram.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
-    power = gram
+    y = y.double()
+    power = gram = _of_trace_one(chained(y, y.transpose(1, 2), 1.0))
     for _ in range(6):
-        power = power @ power
-        power = power / power.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
-    return (gram * power).sum((-2, -1)).sqrt()
+        power = _of_trace_one(chained(power, power, 1.0))
+    return (gram * power).sum((1, 2)).sqrt()
+
+
+def _of_trace_one(x: Tensor) -> Tensor:
+    """(S, m, m, C) over the trace."""
+    return x / x.diagonal(dim1=1, dim2=2).sum(-1)[:, None, None]

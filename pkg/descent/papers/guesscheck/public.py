@@ -116,7 +116,7 @@ def descend(
             if t:
                 state, _ = method.step(state, None)
             if t in due:
-                product = output(state.layers)
+                product = output(state)
                 metrics = {
                     "training_loss": training_loss(task, product[..., None])[:, 0],
                     "error": generalisation_loss(task, product[..., None])[:, 0],
