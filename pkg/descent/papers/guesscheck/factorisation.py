@@ -14,13 +14,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import leaky_relu
 
 from descent.papers.guesscheck.settings import LEAK
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "linear": lambda x: x,
     "tanh": torch.tanh,
-    "leaky": lambda x: torch.maximum(x, LEAK * x),
+    "leaky": lambda x: leaky_relu(x, LEAK),
 }
 TINY = 1e-6  # code: what the official normalisation adds to the norm
 
@@ -76,7 +77,7 @@ class Network:
 
     def weights(self, z: Tensor) -> Tensor:
         """The prior's weights, unscaled: N(0, 1), or U(-1, 1) as 2 Phi(z) - 1."""
-        return z if self.prior == "gauss" else torch.erf(z * math.sqrt(0.5))
+        return z if self.prior == "gauss" else (z * math.sqrt(0.5)).erf_()
 
 
 def chained(h: Tensor, weights: Tensor, scale: float) -> Tensor:
