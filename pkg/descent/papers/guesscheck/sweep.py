@@ -5,7 +5,7 @@ A seed is a target and its measurements, shared by all widths, depths, activatio
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -30,13 +30,24 @@ def run(job: Job, context: Context) -> Records:
     records = Records()
     tasks: dict[tuple, Task] = {}
     for variant in job.variants:
-        if variant.method not in DESCENTS:
-            record = record_guess_check if variant.method == "guess_check" else record_prior
-            record(variant, _task(variant, context, tasks), context, records)
-    rivals = sorted((v for v in job.variants if v.method in DESCENTS), key=_program)
-    for _, group in groupby(rivals, key=_program):
-        _descend(list(group), "depth" in job.axes, context, tasks, records)
+        if variant.method == "guess_check":
+            record_guess_check(variant, _task(variant, context, tasks), context, records)
+    for group in _groups(job, ["prior"], ("activation",)):
+        record_prior(group, _task(group[0], context, tasks), context, records)
+    for group in _groups(job, DESCENTS, ("activation", "depth", "start_scale", "width")):
+        _descend(group, "depth" in job.axes, context, tasks, records)
     return records
+
+
+def _groups(job: Job, methods: Sequence[str], free: tuple[str, ...]) -> list[list[Variant]]:
+    """The variants of the methods that are one batch: method and seeds agree, and all settings but the free ones."""
+
+    def program(variant: Variant) -> str:
+        same = {name: value for name, value in variant.params.items() if name not in free}
+        return f"{variant.method} {sorted(same.items(), key=str)} {variant.seeds}"
+
+    found = sorted((v for v in job.variants if v.method in methods), key=program)
+    return [list(group) for _, group in groupby(found, key=program)]
 
 
 def _task(variant: Variant, context: Context, tasks: dict[tuple, Task]) -> Task:
@@ -47,13 +58,6 @@ def _task(variant: Variant, context: Context, tasks: dict[tuple, Task]) -> Task:
         host = instance(context.streams, variant.seeds, task=p["task"], rank=p["rank"], measurements=p["measurements"])
         tasks[key] = on_device(host, context.device)
     return tasks[key]
-
-
-def _program(variant: Variant) -> str:
-    """Variants that agree on this are one batch: other activations, depths, widths and starts."""
-    free = ("activation", "depth", "start_scale", "width")
-    same = {name: value for name, value in variant.params.items() if name not in free}
-    return f"{variant.method} {sorted(same.items(), key=str)} {variant.seeds}"
 
 
 def _descend(variants: list[Variant], deep: bool, context: Context, tasks: dict[tuple, Task], records: Records) -> None:
