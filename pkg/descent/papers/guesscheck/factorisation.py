@@ -62,10 +62,10 @@ class Network:
     def hidden(self, layer: Callable[[int], Tensor]) -> Tensor:
         """H_{d-1} (S, m, k, ...); layer(l) gives the z (S, inputs outputs, ...) of layer l, which may be made on demand."""
         sigma = ACTIVATIONS[self.activation]
-        h = None
-        for i in range(self.depth - 1):
+        h = sigma(self.weights(layer(0)).unflatten(1, self.shapes[0]) * self.scales[0])
+        for i in range(1, self.depth - 1):
             weights = self.weights(layer(i)).unflatten(1, self.shapes[i])
-            h = sigma(weights * self.scales[i] if h is None else chained(h, weights, self.scales[i]))
+            h = sigma(chained(h, weights, self.scales[i]))
         return h
 
     def output(self, h: Tensor, z: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ Axes: B problems, D layers of the deepest, r x c the largest shape of a layer.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -71,7 +72,7 @@ def descent(task: Task, networks: Sequence[Network], *, step_size: float, moment
 
     def step(state: State, noise: None = None) -> tuple[State, Info]:
         found, training = gradients(state.layers)
-        square = sum(torch.linalg.vector_norm(g, dim=(1, 2)).square() for g in found)
+        square = reduce(torch.add, (torch.linalg.vector_norm(g, dim=(1, 2)).square() for g in found))
         moment = DECAY * state.moment + (1 - DECAY) * square
         kept = state.kept * DECAY
         size = (step_size / ((moment / (1 - kept)).sqrt() + TINY))[:, None, None]

@@ -70,7 +70,7 @@ def guessing(
     def init() -> State:
         zero = torch.zeros(len(seeds), dtype=torch.float64).to(task.labels.device)
         product = zero[:, None, None].expand(-1, network.rows, network.columns)
-        return State(*[zero] * 8, product.clone())
+        return State(zero, zero, zero, zero, zero, zero, zero, zero, product.clone())
 
     def draw(k: int, count: int) -> Noise:
         if noise == "device":

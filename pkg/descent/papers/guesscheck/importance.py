@@ -117,7 +117,9 @@ def importance(
 
     def init() -> State:
         zero = torch.zeros(len(seeds), dtype=torch.float64).to(device)
-        return State(*[zero] * 8, zero[:, None, None].expand(-1, rows, columns).clone())
+        return State(
+            zero, zero, zero, zero, zero, zero, zero, zero, zero[:, None, None].expand(-1, rows, columns).clone()
+        )
 
     def draw(k: int, count: int) -> Noise:
         drawn = layers(k, count * batch)
