@@ -80,14 +80,14 @@ def test_padded_widths_are_the_unpadded_runs():
     for _ in range(100):
         state, _ = method.step(state, None)
     assert not state.layers[0][:2, :, 3:].any() and not state.layers[1][:2, 3:].any()
-    together = output(networks, task.labels)(state.layers)
+    together = output(networks, task.labels)(state)
     for i in range(0, 12, 2):
         own, alone = tasks(1), networks[i : i + 2]
         method = descent(own, alone, step_size=0.01)
         state_ = method.init(start(alone, STREAMS, SEEDS, [0.3] * 2, like=own.labels))
         for _ in range(100):
             state_, _ = method.step(state_, None)
-        torch.testing.assert_close(together[i : i + 2], output(alone, own.labels)(state_.layers), atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(together[i : i + 2], output(alone, own.labels)(state_), atol=1e-6, rtol=1e-6)
 
 
 def test_padded_depths_are_the_unpadded_runs():
@@ -98,14 +98,14 @@ def test_padded_depths_are_the_unpadded_runs():
     for _ in range(100):
         state, _ = method.step(state, None)
     torch.testing.assert_close(state.layers[0][0], torch.eye(5, dtype=torch.float64))  # identity layers stay
-    together = output(networks, task.labels)(state.layers)
+    together = output(networks, task.labels)(state)
     for i in range(0, 12, 2):
         own, alone = tasks(1), networks[i : i + 2]
         method = descent(own, alone, step_size=0.01)
         state_ = method.init(start(alone, STREAMS, SEEDS, [0.7] * 2, like=own.labels))
         for _ in range(100):
             state_, _ = method.step(state_, None)
-        torch.testing.assert_close(together[i : i + 2], output(alone, own.labels)(state_.layers), atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(together[i : i + 2], output(alone, own.labels)(state_), atol=1e-6, rtol=1e-6)
 
 
 def test_heavy_ball_keeps_a_share_of_its_direction_and_none_is_plain_descent():
@@ -140,7 +140,7 @@ def test_it_learns_what_was_not_measured():
     state = method.init(start([network] * 2, STREAMS, SEEDS, [1e-3] * 2, like=task.labels))
     for _ in range(1500):
         state, _ = method.step(state, None)
-    held_out = (task.unseen @ output([network] * 2, task.labels)(state.layers).flatten(1)[..., None])[..., 0]
+    held_out = (task.unseen @ output([network] * 2, task.labels)(state).flatten(1)[..., None])[..., 0]
     assert ((held_out - task.answers) ** 2).mean(1).max() < 1e-3 < 0.01 * (0.2 + (task.answers**2).mean())
 
 

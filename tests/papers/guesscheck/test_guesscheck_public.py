@@ -94,7 +94,7 @@ def test_descent_is_the_research_step_bit_for_bit_and_can_be_stopped():
     state = method.init(gradient_descent.start(networks, Streams("guesscheck"), (0,), [0.3], like=A))
     for _ in range(300):
         state, _ = method.step(state, None)
-    assert torch.equal(run.product, gradient_descent.output(networks, A)(state.layers)[0])
+    assert torch.equal(run.product, gradient_descent.output(networks, A)(state)[0])
     residual = (A * run.product).sum((1, 2)) - y
     assert run.history["training_loss"][-1].item() == pytest.approx(residual.square().mean().item(), rel=1e-12)
 

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import leaky_relu
 
 from descent.papers.guesscheck.settings import LEAK
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "linear": lambda x: x,
     "tanh": torch.tanh,
-    "leaky": lambda x: torch.maximum(x, LEAK * x),
+    "leaky": lambda x: leaky_relu(x, LEAK),
 }
 TINY = 1e-6  # code: what the official normalisation adds to the norm
 
@@ -61,10 +62,10 @@ class Network:
     def hidden(self, layer: Callable[[int], Tensor]) -> Tensor:
         """H_{d-1} (S, m, k, ...); layer(l) gives the z (S, inputs outputs, ...) of layer l, which may be made on demand."""
         sigma = ACTIVATIONS[self.activation]
-        h = None
-        for i in range(self.depth - 1):
+        h = sigma(self.weights(layer(0)).unflatten(1, self.shapes[0]) * self.scales[0])
+        for i in range(1, self.depth - 1):
             weights = self.weights(layer(i)).unflatten(1, self.shapes[i])
-            h = sigma(weights * self.scales[i] if h is None else chained(h, weights, self.scales[i]))
+            h = sigma(chained(h, weights, self.scales[i]))
         return h
 
     def output(self, h: Tensor, z: Tensor) -> Tensor:
@@ -76,7 +77,7 @@ class Network:
 
     def weights(self, z: Tensor) -> Tensor:
         """The prior's weights, unscaled: N(0, 1), or U(-1, 1) as 2 Phi(z) - 1."""
-        return z if self.prior == "gauss" else torch.erf(z * math.sqrt(0.5))
+        return z if self.prior == "gauss" else (z * math.sqrt(0.5)).erf_()
 
 
 def chained(h: Tensor, weights: Tensor, scale: float) -> Tensor:
@@ -93,11 +94,13 @@ def top_share(y: Tensor) -> Tensor:
     By squaring the Gram matrix six times: a weighted mean of eigenvalues with weights lambda^64. No decomposition, so
     nothing waits for the device.
     """
-    y = y.movedim(-1, 1).double()
-    gram = y @ y.mT
-    gram = gram / gram.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
-    power = gram
+    y = y.double()
+    power = gram = _of_trace_one(chained(y, y.transpose(1, 2), 1.0))
     for _ in range(6):
-        power = power @ power
-        power = power / power.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
-    return (gram * power).sum((-2, -1)).sqrt()
+        power = _of_trace_one(chained(power, power, 1.0))
+    return (gram * power).sum((1, 2)).sqrt()
+
+
+def _of_trace_one(x: Tensor) -> Tensor:
+    """(S, m, m, C) over the trace."""
+    return x / x.diagonal(dim1=1, dim2=2).sum(-1)[:, None, None]

@@ -37,7 +37,7 @@ def swept(
     middles = []
     for place, value in enumerate(values):
         rows = last(frames.select(experiment, metric, method, **{axis: value}, **where))
-        good = rows[rows["status"] == "ok"]["value"].to_numpy(float)
+        good = rows.loc[rows["status"] == "ok", "value"].to_numpy(float)
         if len(good):
             low, middle, high = np.quantile(good, [0.25, 0.5, 0.75])
             middles.append((place + offset, middle))
@@ -294,7 +294,7 @@ def law(frames) -> Figure:
         records = frames.records(experiment)
         samplers = ("importance", "subset")
         others = [s for s in samplers if s in set(records["sampler"])]
-        shade = dict(zip(samplers, theme.shades("guess_check", 2), strict=True))
+        shade: dict[str, str] = dict(zip(samplers, theme.shades("guess_check", 2), strict=True))
         keys = ["seed", *(name for name in ("width",) if name in records)]
         table = lambda m, s, e=experiment, k=keys: frames.select(e, m, "guess_check", sampler=s).set_index(k)["value"]  # noqa: E731
         x, dx = table("error", "literal"), table("standard_error", "literal")

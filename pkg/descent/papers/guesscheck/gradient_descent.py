@@ -12,6 +12,7 @@ Axes: B problems, D layers of the deepest, r x c the largest shape of a layer.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -71,7 +72,7 @@ def descent(task: Task, networks: Sequence[Network], *, step_size: float, moment
 
     def step(state: State, noise: None = None) -> tuple[State, Info]:
         found, training = gradients(state.layers)
-        square = sum(torch.linalg.vector_norm(g, dim=(1, 2)).square() for g in found)
+        square = reduce(torch.add, (torch.linalg.vector_norm(g, dim=(1, 2)).square() for g in found))
         moment = DECAY * state.moment + (1 - DECAY) * square
         kept = state.kept * DECAY
         size = (step_size / ((moment / (1 - kept)).sqrt() + TINY))[:, None, None]
@@ -85,10 +86,15 @@ def descent(task: Task, networks: Sequence[Network], *, step_size: float, moment
     return Method(init, step)
 
 
-def output(networks: Sequence[Network], like: Tensor) -> Callable[[Sequence[Tensor]], Tensor]:
-    """The function that gives the products (B, m, m') of padded layers. like: says dtype and device."""
+def order(network: Network) -> int:
+    """What networks are sorted by: the activation."""
+    return ACTIVATION_NAMES.index(network.activation)
+
+
+def output(networks: Sequence[Network], like: Tensor) -> Callable[[State], Tensor]:
+    """The function that gives the products (B, m, m') of a state. like: says dtype and device."""
     plan = _plan(networks, like)
-    return lambda layers: _forward(plan, layers)[1]
+    return lambda state: _forward(plan, state.layers)[1]
 
 
 def start(
@@ -98,15 +104,20 @@ def start(
 
     seeds, scales: one a problem; activations share their start. like: says dtype and device.
     """
-    drawn = []
+    layers = drawn(networks, streams, seeds, scales)
+    return tuple(x.to(like.device, like.dtype) for x in padded(networks, layers))
+
+
+def drawn(
+    networks: Sequence[Network], streams: Streams, seeds: Sequence[int], scales: Sequence[float]
+) -> list[list[Tensor]]:
+    """Every problem's first weights, not padded, float64."""
+    found = []
     for network, seed, scale in zip(networks, seeds, scales, strict=True):
         rng = streams.numpy("weights", seed, network.depth, network.width)
-        drawn.append(
-            [scale * inputs**-0.5 * rng.uniform(-1, 1, (inputs, outputs)) for inputs, outputs in network.shapes]
-        )
-    return tuple(
-        x.to(like.device, like.dtype) for x in padded(networks, [list(map(torch.from_numpy, d)) for d in drawn])
-    )
+        shapes = network.shapes
+        found.append([torch.from_numpy(scale * r**-0.5 * rng.uniform(-1, 1, (r, c))) for r, c in shapes])
+    return found
 
 
 def padded(networks: Sequence[Network], layers: Sequence[Sequence[Tensor]]) -> list[Tensor]:

@@ -21,7 +21,7 @@ from descent.core.settings import check
 from descent.core.streams import Streams
 from descent.papers.guesscheck.factorisation import Network
 from descent.papers.guesscheck.posterior import Posterior, ratio_error
-from descent.papers.guesscheck.problem import Task, generalisation_loss, training_loss
+from descent.papers.guesscheck.problem import Task
 from descent.papers.guesscheck.settings import SETTINGS
 from descent.toolbox.counter import normals, subkey
 
@@ -63,11 +63,14 @@ def guessing(
     check("guessing", SETTINGS, tolerance=tolerance, batch=batch, fan_out=fan_out, noise=noise)
     inner, outer = sum(network.sizes[:-1]), network.sizes[-1]
     prefixes = max(1, batch // fan_out)
+    # One product gives both losses' residuals.
+    rows, targets = torch.cat([task.seen, task.unseen], 1), torch.cat([task.labels, task.answers], 1)[..., None]
+    measurements = task.seen.shape[1]
 
     def init() -> State:
         zero = torch.zeros(len(seeds), dtype=torch.float64).to(task.labels.device)
         product = zero[:, None, None].expand(-1, network.rows, network.columns)
-        return State(*[zero] * 8, product.clone())
+        return State(zero, zero, zero, zero, zero, zero, zero, zero, product.clone())
 
     def draw(k: int, count: int) -> Noise:
         if noise == "device":
@@ -98,16 +101,17 @@ def guessing(
         products = network.output(
             network.hidden(prefix.split(network.sizes[:-1], 1).__getitem__)[..., None], last
         ).flatten(3)
-        accepted = (training_loss(task, products) < tolerance).to(dtype)
-        loss = generalisation_loss(task, products)
-        kept = accepted * loss
-        a = accepted.unflatten(1, (prefixes, fan_out)).sum(-1).double()
-        b = kept.unflatten(1, (prefixes, fan_out)).sum(-1).double()
-        hits = a.sum(1)
-        every = loss.unflatten(1, (prefixes, fan_out)).sum(-1, dtype=torch.float64)
-        sums = (hits.new_full(hits.shape, prefixes * fan_out), hits, b.sum(1), a.square().sum(1), (a * b).sum(1),
-                b.square().sum(1), every.sum(1), every.square().sum(1),
-                torch.bmm(products.flatten(1, 2), accepted[..., None]).double().reshape(state.product.shape))  # fmt: skip
+        residual = torch.baddbmm(targets, rows, products.flatten(1, 2), beta=-1).square_()
+        accepted = (residual[:, :measurements].mean(1) < tolerance).to(dtype)
+        loss = residual[:, measurements:].mean(1)
+        # Of every prefix: a_p, b_p, and the test losses of all its guesses.
+        each = torch.stack([accepted, accepted * loss, loss], 1).double()
+        each = each.unflatten(2, (prefixes, fan_out)).sum(-1) if fan_out > 1 else each
+        (hits, error, every), square = each.sum(2).unbind(1), each.square().sum(2)
+        cross = (each[:, 0] * each[:, 1]).sum(1)
+        product = torch.bmm(products.flatten(1, 2), accepted[..., None]).double().view_as(state.product)
+        sums = (torch.full_like(hits, prefixes * fan_out), hits, error, square[:, 0], cross, square[:, 1], every,
+                square[:, 2], product)  # fmt: skip
         return State(*(old + new for old, new in zip(state, sums, strict=True))), Info(hits)
 
     return Method(init, step, draw)

@@ -96,9 +96,9 @@ def importance(
 
     def gram(layer: tuple[Tensor, ...]) -> Tensor:
         """K = H H' (S, M, m, m)."""
-        if not wishart:
-            h = ACTIVATIONS[network.activation](layer[0].double() * width**-0.5)
-            return h @ h.mT
+        if not wishart:  # a seed at a time: the layers of all, in float64, are many times the cache
+            hidden = (ACTIVATIONS[network.activation](z.double().mul_(width**-0.5)) for z in layer[0])
+            return torch.stack([h @ h.mT for h in hidden])
         below, chi = layer  # Bartlett: K = L L' / k with chi on L's diagonal, normals below
         factor = below.new_zeros(*below.shape[:2], rows * rows)
         factor = factor.index_copy(2, place, below).index_copy(2, diagonal, chi).unflatten(2, (rows, rows))
@@ -117,7 +117,9 @@ def importance(
 
     def init() -> State:
         zero = torch.zeros(len(seeds), dtype=torch.float64).to(device)
-        return State(*[zero] * 8, zero[:, None, None].expand(-1, rows, columns).clone())
+        return State(
+            zero, zero, zero, zero, zero, zero, zero, zero, zero[:, None, None].expand(-1, rows, columns).clone()
+        )
 
     def draw(k: int, count: int) -> Noise:
         drawn = layers(k, count * batch)

@@ -83,8 +83,9 @@ def guess_and_check(
                 break
             count = min(guesses, DRAWS) if method == "auto" and way == "importance" else guesses
             found = _preferred(found, _SAMPLERS[way](task, network, seeds, tolerance, count))
-    found = tree_map(lambda x: x.to(A.dtype), found)
-    return tree_map(lambda x: x[0], found) if single else found
+    assert found is not None, "there is a way at least"
+    found = Posterior(*(x.to(A.dtype) for x in found))
+    return Posterior(*(x[0] for x in found)) if single else found
 
 
 def descend(
@@ -110,13 +111,14 @@ def descend(
     start = gradient_descent.start(networks, Streams("guesscheck"), seeds, [start_scale] * len(seeds), like=A)
     state, kept = method.init(start), []
     output = gradient_descent.output(networks, A)
+    product = output(state)
     due = set(log_grid(steps, 50))
     with torch.no_grad():
         for t in range(steps + 1):
             if t:
                 state, _ = method.step(state, None)
             if t in due:
-                product = output(state.layers)
+                product = output(state)
                 metrics = {
                     "training_loss": training_loss(task, product[..., None])[:, 0],
                     "error": generalisation_loss(task, product[..., None])[:, 0],
@@ -171,6 +173,7 @@ _SAMPLERS = {"literal": _literal, "importance": _importance, "subset": _subset}
 def _run(method: Method, steps: int, task: Task, finished: Callable[[Any], Tensor] | None = None) -> Any:
     """The state after `steps` steps of one block each, or once every row has finished."""
     state = method.init()
+    assert method.draw is not None, "every sampler draws"
     for k in range(steps):
         noise = tree_map(lambda x: x[0], on_device(method.draw(k, 1), task.labels.device))
         state, _ = method.step(state, noise)
@@ -196,14 +199,16 @@ def _where(rows: Tensor, yes: Posterior, no: Posterior) -> Posterior:
 
 
 def _seeds(owner: str, seed: Seeds) -> tuple[tuple[int, ...], bool]:
-    single = isinstance(seed, int) and not isinstance(seed, bool)
-    try:
-        seeds = (seed,) if single else tuple(int(s) for s in seed)
-    except TypeError:
-        seeds = ()
+    if isinstance(seed, int):
+        seeds = () if isinstance(seed, bool) else (seed,)
+    else:
+        try:
+            seeds = tuple(int(s) for s in seed)
+        except TypeError:
+            seeds = ()
     if not seeds:
         raise SettingError(f"{owner}: `seed` must be a whole number or a sequence of them, got {seed!r}")
-    return seeds, single
+    return seeds, isinstance(seed, int)
 
 
 def _task(owner: str, A: Tensor, y: Tensor, truth: Tensor | None, count: int) -> tuple[Task, tuple[int, int]]:
@@ -229,9 +234,9 @@ def _task(owner: str, A: Tensor, y: Tensor, truth: Tensor | None, count: int) ->
     if truth is not None and truth.shape != (rows, columns):
         raise SettingError(f"{owner}: `truth` must be of shape ({rows}, {columns}), got {tuple(truth.shape)}")
     # On the host: a decomposition of a few small matrices.
-    host = [None if x is None else x.detach().cpu().double()[None] for x in (A, y, truth)]
-    if int(torch.linalg.matrix_rank(host[0].flatten(2))) < n:
+    matrices, labels = (x.detach().cpu().double()[None] for x in (A, y))
+    if int(torch.linalg.matrix_rank(matrices.flatten(2))) < n:
         raise SettingError(f"{owner}: the measurement matrices `A` must be linearly independent")
-    task = measured(*host)
+    task = measured(matrices, labels, None if truth is None else truth.detach().cpu().double()[None])
     one = Task(*(x.to(A.device, A.dtype) for x in task))
     return Task(*(x.expand(count, *x.shape[1:]).contiguous() for x in one)), (rows, columns)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -38,25 +38,33 @@ def record_guess_check(variant: Variant, task: Task, context: Context, records: 
         records.add(variant, metric, number, status=status)
 
 
-def record_prior(variant: Variant, task: Task, context: Context, records: Records) -> None:
-    """The mean test loss of guesses that nothing selects."""
-    p = variant.own
+def record_prior(variants: Sequence[Variant], task: Task, context: Context, records: Records) -> None:
+    """The mean test loss of guesses that nothing selects. variants: that differ in activation: they share their draws."""
+    p, seeds = variants[0].own, variants[0].seeds
     batch = min(p["batch"], p["guesses"])
     steps = -(-p["guesses"] // batch)
-    method = guessing.guessing(
-        _single(task), network_of(variant.params), context.streams, variant.seeds, tolerance=1.0, batch=batch,
-        noise=p["noise"],
-    )  # fmt: skip
+    methods = [
+        guessing.guessing(
+            _single(task), network_of(v.params), context.streams, seeds, tolerance=1.0, batch=batch, noise=p["noise"]
+        )
+        for v in variants
+    ]
 
-    def measure(state: guessing.State, info: guessing.Info) -> dict[str, Tensor]:
-        mean, error = guessing.prior(state, prefixes=steps * batch)
-        return {"error": mean, "standard_error": error, "guesses": state.guesses}
+    def step(states: tuple[guessing.State, ...], noise: guessing.Noise) -> tuple[guessing.State, ...]:
+        return tuple(method.update(state, noise) for method, state in zip(methods, states, strict=True))
+
+    def measure(states: tuple[guessing.State, ...]) -> dict[str, Tensor]:
+        rows = [(*guessing.prior(state, prefixes=steps * batch), state.guesses) for state in states]
+        names = ("error", "standard_error", "guesses")
+        return {name: torch.cat(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
 
     _, trace = iterate(
-        context, variant.key, method.init(), method, steps=steps, block=_block(batch), measure=measure, at=[steps]
-    )
+        context, variants[0].key, tuple(method.init() for method in methods), step, steps=steps, block=_block(batch),
+        draw=methods[0].draw, measure=measure, at=[steps],
+    )  # fmt: skip
     for metric in trace.values:
-        records.add(variant, metric, trace.last(metric))
+        for i, variant in enumerate(variants):
+            records.add(variant, metric, trace.last(metric)[i * len(seeds) : (i + 1) * len(seeds)])
 
 
 def _literal(variant: Variant, task: Task, context: Context) -> dict[str, Any]:

@@ -44,7 +44,7 @@ SETTINGS: dict[str, Setting] = {
     "step_size": Setting("lr: length of the normalised gradient steps.", float, 1.0e-4, low=0, high=100, open_low=True),
     "momentum": Setting("Share of the last direction that a heavy-ball step keeps.", float, 0.0, low=0, high=1, open_high=True),
     "start_scale": Setting("What the usual uniform initial weights are multiplied by.", float, 1.0e-3, low=0, high=100, open_low=True),
-    "steps": Setting("Gradient steps.", int, 25_000, low=1, high=10**8),
+    "steps": Setting("Gradient steps.", int, 40_000, low=1, high=10**8),
     "points": Setting("Steps at which losses are kept, evenly spaced in the logarithm.", int, 24, low=2, high=10_000),
     # Measured cost
     "way": Setting("What is timed: official (the authors' way), plain (one candidate axis, batched products), or a sampler of ours.", str, "plain", choices=("official", "plain", *SAMPLERS)),

@@ -110,7 +110,7 @@ def subset(
         z = state.z.gather(2, column[:, None].expand_as(state.z))
         loss = state.loss.gather(1, column)
         reach = state.reach
-        total, span = 0.0, 0.0
+        total = span = torch.zeros_like(reach)
         records = [state.error, state.square, state.share, state.product]
         recording = ((state.stage > burn_in) & (state.stage <= burn_in + kept)).double()
         level = threshold.repeat_interleave(chains, 1)

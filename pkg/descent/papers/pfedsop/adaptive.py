@@ -74,11 +74,13 @@ def fedala(
         steps = np.tile(length * passes, (fed.grid, 1))  # (F, m)
         order = np.argsort(-steps.ravel(), kind="stable")
         tables = (order, np.tile(length, (fed.grid, 1)).ravel()[order], steps.sum(1) * batch)
+        ordered, own_lengths, spent = (torch.from_numpy(table)[None] for table in tables)
         active = tuple(int((steps > t).sum()) for t in range(steps.max()))
-        return Plan(fed.rounds.draw(k, count, extra=True), *(torch.from_numpy(table)[None] for table in tables), active)
+        return Plan(fed.rounds.draw(k, count, extra=True), ordered, own_lengths, spent, active)
 
     def learned(plan: Plan, received: Tensor, own: Tensor, weights: Tensor) -> Tensor:
         """(F m, h): W after this round's minibatches; received, own (F m, d), weights (F m, h)."""
+        assert plan.round.extra is not None, "draw asks for it"
         samples = fed.spread(plan.round.extra.transpose(1, 2)).flatten(0, 1)  # (F m, T, B)
         seen = [fed.batch(samples[:, t]) for t in range(samples.shape[1])]
         # The body stays as received, so what the head sees is computed once.

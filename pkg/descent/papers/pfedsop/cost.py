@@ -30,6 +30,7 @@ def bench(job: Job, context: Context) -> dict[int, Callable[[], object]]:
     for number, variant in enumerate(job.variants):
         federation = found.federation(1, variant.params["local_step_size"])
         method = built(variant.method, federation, (), **own_settings([variant]))
+        assert method.draw is not None, "every method has rounds"
         noise = [
             tree_map(lambda x: x[0], on_device(method.draw(k, 1), context.device))
             for k in range(min(WARM, rounds), rounds)

@@ -19,7 +19,7 @@ class Bucket(NamedTuple):
     """Clients of similar size. n of them, L samples each, the rest of the row repeated and not counted."""
 
     rows: Tensor  # (n,) int64 among the S K clients
-    index: Tensor  # (n, L) int64 samples
+    index: Tensor  # (n, L) int64 samples # pyright: ignore[reportIncompatibleMethodOverride]: no positions are looked for
     counted: Tensor  # (n, L) bool
 
 

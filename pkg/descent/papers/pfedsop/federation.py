@@ -117,6 +117,7 @@ class Federation:
         rows = self.spread(index.transpose(1, 2)).flatten(0, 1)  # (F n, T, B)
         flat = [params.flatten(0, 1), rows, self.per_model(self.lr, members)]
         if to is not None:
+            assert pull is not None, "it comes with `to`"
             flat += [to.flatten(0, 1), self.per_model(pull, members)]
         return self._run(*flat, part).unflatten(0, (self.size, members))
 
@@ -138,7 +139,7 @@ class Federation:
         edges = [rows * i // parts for i in range(parts + 1)]
         return [slice(*pair) for pair in pairwise(edges)]
 
-    def _steps(self, params: Tensor, index: Tensor, lr: Tensor, *rest: Tensor | str) -> Tensor:
+    def _steps(self, params: Tensor, index: Tensor, lr: Tensor, *rest: Any) -> Tensor:
         """params (R, d), index (R, T, B), lr (R, 1), [to (R, d), pull (R, 1)], part -> (R, d)."""
         *pulled, part = rest
         ends = []

@@ -28,7 +28,10 @@ def partitions(frames, experiment: str) -> list[str]:
 def interval(values: pd.Series) -> tuple[float, float, float]:
     """Mean and 95 % t interval (range under five seeds) of one number a seed; NaN where one is not finite."""
     table = theme.summary(pd.DataFrame({"step": 0, "value": values.to_numpy(float)}))
-    return tuple(table.loc[0, ["mean", "low", "high"]]) if len(table) else (np.nan,) * 3
+    if not len(table):
+        return np.nan, np.nan, np.nan
+    mean, low, high = table.loc[0, ["mean", "low", "high"]]
+    return mean, low, high
 
 
 def a_seed(frames, experiment: str, metric: str, method: str, partition: str) -> pd.Series:
@@ -292,6 +295,7 @@ def damping(frames):
     rows = rows[rows["metric"] == "aulc"]
     sizes, rhos = sorted(rows["step_size"].unique()), sorted(rows["rho"].unique())
     limits = rows.groupby(["partition", "step_size", "rho"])["value"].mean()
+    picture = None
     for ax, partition in zip(axes[0], names, strict=True):
         table = rows[rows["partition"] == partition].pivot_table(index="step_size", columns="rho", values="value")
         table = table.reindex(index=sizes, columns=rhos)
@@ -321,6 +325,7 @@ def damping(frames):
         ax.set(title=PARTITIONS[partition], xlabel="ρ")
         ax.grid(visible=False)
     axes[0, 0].set_ylabel("η₁")
+    assert picture is not None, "a partition was run at least"
     figure.colorbar(picture, ax=axes[0].tolist(), label="mean accuracy")
     return figure
 
@@ -353,12 +358,13 @@ def labels(frames):
     if not names:
         frames.records("comparison")
     figure, axes = theme.grid(1, len(names), sharey=True, height=2.8)
-    top = max(v.max() for v in kept.values())
+    top, picture = max(v.max() for v in kept.values()), None
     for ax, name in zip(axes[0], names, strict=True):
         picture = ax.imshow(kept[name].T, aspect="auto", origin="lower", cmap="viridis", vmin=0, vmax=top)
         ax.set(title=PARTITIONS[name], xlabel="client")
         ax.grid(visible=False)
     axes[0, 0].set_ylabel("class")
+    assert picture is not None, "a partition was run at least"
     figure.colorbar(picture, ax=axes[0].tolist(), label="samples")
     return figure
 

@@ -60,6 +60,7 @@ class Network:
         (params,), where = leaves, self.part(part)
         step = self.gradient(params, x, y)
         if to is not None:
+            assert pull is not None, "it comes with `to`"
             step = step + pull * (params - to[0])
         params[:, where] -= lr * step[:, where]
 
@@ -145,6 +146,7 @@ class Mlp(Network):
         error = softmax_(torch.baddbmm(c, h, V)).sub_(y).mul_((lr / y.shape[1])[:, None])
         back = None if part == "head" else threshold_backward(torch.bmm(error, V.mT), h, 0)
         if to is not None:
+            assert pull is not None, "it comes with `to`"
             for i in {"all": (0, 1, 2, 3), "head": (2, 3), "body": (0, 1)}[part]:
                 leaves[i].lerp_(to[i], (lr * pull)[:, None])
         if back is not None:

@@ -105,6 +105,7 @@ def train(
     federation = federation_of(network, clients, seeds, rounds, participants, local_steps, batch, local_lr)
     own = {"step_size": lr, "rho": rho, "sharpness": sharpness} if method in OF_SOP else {}
     played = METHODS[method](federation, **own)
+    assert played.draw is not None, "every method has rounds"
     state, history = played.init(), []
     with torch.no_grad():
         for k in range(rounds):
@@ -176,7 +177,7 @@ def _tested(network: ModuleNetwork, personal: Tensor, test: Sequence[Data] | Non
     if test is None:
         return {}
     models = personal.expand(-1, clients, -1)
-    right, lost, count = 0, 0, 0
+    right, lost, count = 0, models.new_zeros(()), 0
     for i, (x, y) in enumerate(test):
         outputs = network.logits(models[:, i], x.expand(len(models), *x.shape))
         lost = lost + torch.stack([network.loss(output, y) for output in outputs]) * len(y)
@@ -217,7 +218,7 @@ def personalise(
         if not isinstance(own, Tensor) or not isinstance(shared, Tensor) or not x.shape == own.shape == shared.shape:
             raise SettingError("personalise: `x`, `own` and `shared` must be tensors of one shape")
         return x - lr * damped(mixture(own, shared, gompertz(angle(own, shared), sharpness)), rho)
-    if not set(x) == set(own) == set(shared):
+    if isinstance(own, Tensor) or isinstance(shared, Tensor) or not set(x) == set(own) == set(shared):
         raise SettingError("personalise: `x`, `own` and `shared` must name the same tensors")
     flat = [torch.cat([values[name].flatten() for name in x]) for values in (x, own, shared)]
     moved = personalise(*flat, lr=lr, rho=rho, sharpness=sharpness)

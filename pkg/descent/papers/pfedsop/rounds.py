@@ -20,7 +20,7 @@ class Round(NamedTuple):
     """One round of every seed, or several with a leading axis. S seeds, m participants, T steps, B samples."""
 
     clients: Tensor  # (S, m) int64
-    index: Tensor  # (S, T, m, B) int32: samples of slot 0
+    index: Tensor  # (S, T, m, B) int32: samples of slot 0 # pyright: ignore[reportIncompatibleMethodOverride]
     extra: Tensor | None = None  # (S, T, m, B) int32: samples of slot 1
     tuning: Tensor | None = None  # (S, T, K, B) int32: samples of every client, to fine-tune on before an evaluation
 

@@ -46,6 +46,7 @@ def fedrep(federation: Federation) -> Method:
         rows = fed.rows(round)
         received = state.body[:, None].expand(-1, fed.members, -1)
         before = torch.cat([received, fed.take(state.heads, rows)], -1)
+        assert round.extra is not None, "draw asks for it"
         trained = fed.train(before, round.index, part="head")
         trained = fed.train(trained, round.extra, part="body")
         body = (fed.shares(round) * trained[..., :cut]).sum(1)

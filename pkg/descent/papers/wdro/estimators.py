@@ -32,6 +32,15 @@ class _Robust:
     """What both share: parameters as scikit-learn wants them, and the fit on a problem."""
 
     _kind = ""
+    method: str
+    epsilon: float
+    decay: float
+    steps: int
+    batch: int
+    samples: int
+    step_size: float
+    dual_step_size: float
+    random_state: int
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -80,6 +80,7 @@ def sampling(frames):
             ax.set_yticks(range(table.shape[0]), [str(m) for m in table.index])
             ax.set(xlabel=EPSILON, ylabel="draws a datum m", title=f"{sampler}, {PROBLEMS[name]}")
             ax.grid(visible=False)
+    assert image is not None, "rows name a problem at least"
     figure.colorbar(image, ax=axes, label=r"$|g^{\varepsilon,m} - \nabla F|$")
     return figure
 

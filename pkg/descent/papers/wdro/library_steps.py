@@ -34,7 +34,7 @@ class State(NamedTuple):
     first: Tensor
     second: Tensor
     largest: Tensor  # AMSGrad's running maximum of the corrected second moment
-    count: Tensor  # ()
+    count: Tensor  # () # pyright: ignore[reportIncompatibleMethodOverride]: no positions are looked for
 
 
 class Info(NamedTuple):

@@ -88,6 +88,7 @@ def sampled(
     if sampler != "plain":
         exponent = square / 2 - cost / (2 * problem.deviation**2) + wide(d * (deviation / problem.deviation).log())
     if L > 1:
+        assert isinstance(problem, Classification) and problem.kappa is not None, "only it has labels that flip"
         flipped = torch.arange(2, dtype=cost.dtype, device=cost.device)[:, None]
         kept, turned = (math.log(L * chance) for chance in (1 - problem.flip, problem.flip))
         cost, exponent = cost + problem.kappa * flipped, exponent + kept + (turned - kept) * flipped

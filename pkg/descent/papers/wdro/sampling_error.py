@@ -74,7 +74,7 @@ def whole_gradient(
     rows = Point(point.weight.expand(1, C, -1), point.intercept.expand(1, C), point.lam.expand(1, C))
     epsilon = torch.tensor(epsilons, dtype=draws.dtype).to(draws.device)
     size = max(1, PIECE // (C * draws.shape[2] * draws.shape[3]))
-    total = 0
+    total = rows.lam.new_zeros(())
     for first in range(0, n, size):
         part = slice(first, first + size)
         gradient = sampled(

@@ -61,6 +61,7 @@ def _together(variants: list[Variant], context: Context, records: Records) -> No
     )  # fmt: skip
     for i, variant in enumerate(variants):
         records.add_trace(variant, trace, slice(i, None, count))  # rows run over seeds, schedules within
-        same = known[(known["metric"] == "plateau") & np.isclose(known["epsilon"], variant.params["epsilon"])]
+        at = (known["metric"] == "plateau") & np.isclose(known["epsilon"], variant.params["epsilon"])
+        same = known.loc[at, "value"]
         if variant.params["decay"] == 0 and len(same):
-            records.add(variant, "plateau", np.full(len(seeds), same["value"].iloc[0]))
+            records.add(variant, "plateau", np.full(len(seeds), same.iloc[0]))
