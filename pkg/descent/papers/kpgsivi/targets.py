@@ -170,6 +170,10 @@ OBSERVED = (
 """The official code's observations of the path at steps 5, 10, ..., 100 (its generator, seed 2022)."""
 
 
+LARGE = 2**15
+"""Numbers of a row from which a CPU scores a path row by row, so that its parts stay in the cache: the same numbers, sooner."""
+
+
 class Diffusion:
     """Path of a double-well diffusion given noisy observations; Euler steps of size dt from u_0 = 0.
 
@@ -192,6 +196,11 @@ class Diffusion:
         return -off.square().sum(-1) / (2 * self.dt) - 0.5 * (self.weight * (z - self.observed) ** 2).sum(-1)
 
     def score(self, z: Tensor) -> Tensor:
+        if z.device.type == "cpu" and z[0].numel() >= LARGE:
+            return torch.stack([self._score(row) for row in z])
+        return self._score(z)
+
+    def _score(self, z: Tensor) -> Tensor:
         residual = (z - self._shifted(self._drifted(z))) / self.dt
         back = residual[..., 1:] * self._slope(z)[..., :-1]
         return torch.nn.functional.pad(back, (0, 1)) - residual - self.weight * (z - self.observed)
