@@ -73,6 +73,12 @@ def test_the_dtype_is_kept_and_the_density_is_the_familys(dtype):
     assert float(density.sum()) * 0.01 == pytest.approx(1, abs=0.02)
 
 
+def test_the_density_can_be_differentiated():
+    posterior = fit(bent, dtype=torch.float64, log_variance=-6.0, **SMALL).posterior
+    z = posterior.sample((4,)).requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: posterior.log_prob(z, components=1500), (z,))
+
+
 @pytest.mark.parametrize("method", ["kpg", "ksivi", "sivism"])
 def test_a_score_of_ones_own_gives_the_same_run(method):
     by_autograd = fit(bent, method=method, dtype=torch.float64, **SMALL)
