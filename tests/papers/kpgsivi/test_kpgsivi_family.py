@@ -22,7 +22,7 @@ def test_schedule_counts_steps():
     rates = [float(optimiser.rate(torch.tensor(float(t)))) for t in range(1, 8)]
     assert rates == pytest.approx([0.1, 0.1, 0.1, 0.09, 0.09, 0.09, 0.081])
     state = start(torch.zeros(1, 1))
-    heats = [float(optimiser.heat(state._replace(count=torch.tensor(float(t))))) for t in (0, 4, 8, 20)]
+    heats = [float(optimiser.heat(state._replace(steps=torch.tensor(float(t))))) for t in (0, 4, 8, 20)]
     assert heats == pytest.approx([0.2, 0.6, 1.0, 1.0])
 
 
