@@ -97,7 +97,7 @@ def final_distances(frames) -> Figure:
             continue
         present = [m for m in frames.room.methods if len(frames.select(experiment, "sliced", m, target=target))]
         nearest = min(
-            (float(np.median(last_of(frames, experiment, m, target)["value"])) for m in present), default=np.nan
+            (float(np.nanmedian(last_of(frames, experiment, m, target)["value"])) for m in present), default=np.nan
         )
         for at, method in enumerate(present):
             last = last_of(frames, experiment, method, target)
