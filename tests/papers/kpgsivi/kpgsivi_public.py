@@ -14,6 +14,7 @@ def fit(**changes):
     return kpgsivi.fit(given.pop("log_prob"), given.pop("dim"), **given)
 
 
+WIDE = torch.nn.Linear(5, 2)
 REFUSED = {
     "no dimension": (lambda: fit(dim=0), "`dim` must be a whole number of at least 1, got 0"),
     "a stranger": (lambda: fit(method="kgp"), "did you mean `kpg`"),
@@ -24,6 +25,8 @@ REFUSED = {
     "no function": (lambda: fit(log_prob=3), "`log_prob` must be a function of points (n, 2), got int"),
     "a density a coordinate": (lambda: fit(log_prob=lambda z: z), "`log_prob` of points (2, 2) must be a tensor (2,)"),
     "no gradient": (lambda: fit(log_prob=lambda z: bent(z).detach()), "give `score` as well"),
+    "a network of other latents": (lambda: fit(network=WIDE, hidden=None), "`network` does not take latents (2, 3)"),
+    "two networks": (lambda: fit(network=WIDE), "give `hidden` or `network`, not both"),
     "a score of the wrong shape": (lambda: fit(score=lambda z: z[:, 0]), "`score` of points (2, 2) must be a tensor"),
 }
 

@@ -22,7 +22,7 @@ def test_schedule_counts_steps():
     rates = [float(optimiser.rate(torch.tensor(float(t)))) for t in range(1, 8)]
     assert rates == pytest.approx([0.1, 0.1, 0.1, 0.09, 0.09, 0.09, 0.081])
     state = start(torch.zeros(1, 1))
-    heats = [float(optimiser.heat(state._replace(count=torch.tensor(float(t))))) for t in (0, 4, 8, 20)]
+    heats = [float(optimiser.heat(state._replace(steps=torch.tensor(float(t))))) for t in (0, 4, 8, 20)]
     assert heats == pytest.approx([0.2, 0.6, 1.0, 1.0])
 
 
@@ -43,6 +43,22 @@ def test_density_of_the_family_integrates_to_one():
     latents = torch.randn(1, 300, 3, generator=torch.Generator().manual_seed(1), dtype=F64)
     density = on.family.log_density(params, z, latents, chunk=128).exp()
     assert float(density.sum()) * float(side[1] - side[0]) ** 2 == pytest.approx(1, abs=1e-6)
+
+
+def test_density_of_the_family_is_the_mean_of_its_conditionals():
+    """Blocks of latents, rows apart, points far from every component: against the sum written out."""
+    family = Family(3, 6, 2)
+    params = torch.randn(2, family.size, dtype=F64, generator=torch.Generator().manual_seed(4))
+    params[:, -2:] = -4.0
+    z = torch.tensor([[0.1, 0.2], [0.4, -0.3], [9.0, 0.0], [40.0, -30.0]], dtype=F64).expand(2, -1, -1)
+    latents = torch.randn(2, 50, 3, generator=torch.Generator().manual_seed(1), dtype=F64)
+    got = family.log_density(params, z, latents, chunk=16)
+    for r in range(2):
+        centres, scale = slow.network((3, 6, 6, 2), params[r])(latents[r]).detach(), math.exp(-2)
+        normal = torch.distributions.Normal(centres[None], scale)
+        terms = normal.log_prob(z[r][:, None]).sum(-1)
+        assert_close(got[r], torch.logsumexp(terms, 1) - math.log(50), atol=1e-9, rtol=1e-9)
+    assert_close(family.log_density(params[:1], z[:1], latents[:1])[0], got[0], atol=1e-9, rtol=1e-9)
 
 
 @pytest.mark.parametrize("factor", [1e-3, 64.0])

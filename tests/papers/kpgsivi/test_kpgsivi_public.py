@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.testing import assert_close
 
 from descent.core.errors import SettingError
@@ -72,6 +73,12 @@ def test_the_dtype_is_kept_and_the_density_is_the_familys(dtype):
     assert float(density.sum()) * 0.01 == pytest.approx(1, abs=0.02)
 
 
+def test_the_density_can_be_differentiated():
+    posterior = fit(bent, dtype=torch.float64, log_variance=-6.0, **SMALL).posterior
+    z = posterior.sample((4,)).requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: posterior.log_prob(z, components=1500), (z,))
+
+
 @pytest.mark.parametrize("method", ["kpg", "ksivi", "sivism"])
 def test_a_score_of_ones_own_gives_the_same_run(method):
     by_autograd = fit(bent, method=method, dtype=torch.float64, **SMALL)
@@ -101,6 +108,104 @@ def test_callback_sees_the_run_and_may_end_it():
     assert_close(got.posterior.parameters, fit(bent, **SMALL | {"steps": 6}).posterior.parameters, atol=5e-3, rtol=0)
 
 
+class Mean(nn.Module):
+    """The default network as a module that is not a Sequential, with a layer that is not trained."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.layers, self.shift = layers, nn.Parameter(torch.zeros(2, dtype=torch.float64), requires_grad=False)
+
+    def forward(self, x):
+        return self.layers(x) + self.shift
+
+
+def default(seed=0, dtype=torch.float64):
+    """The default network of SMALL where the seed starts it, as a module."""
+    family, streams = kpgsivi.Family(3, 8, 2), Streams("kpgsivi")
+    start = kpgsivi.Problem(None, family, (seed,), streams, dtype=dtype).start(0.0)
+    return family.network.module(start[0])
+
+
+OWN = {name: value for name, value in SMALL.items() if name != "hidden"}
+
+
+@pytest.mark.parametrize("method", OFFERED)
+def test_a_network_of_ones_own_that_is_the_default_one_gives_the_same_bits(method):
+    net = default(dtype=torch.float32)
+    before = [p.clone() for p in net.parameters()]
+    own, usual = fit(bent, method=method, network=net, **OWN), fit(bent, method=method, **SMALL)
+    assert torch.equal(own.posterior.parameters, usual.posterior.parameters)
+    assert torch.equal(own.posterior.sample((7,)), usual.posterior.sample((7,)))
+    assert all(torch.equal(a, b) for a, b in zip(own.history.values(), usual.history.values(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), before, strict=True))
+
+
+@pytest.mark.parametrize("method", OFFERED)
+def test_any_module_is_trained_by_the_same_gradient(method):
+    net = Mean(default())
+    own = fit(bent, method=method, network=net, seed=(0, 5), **OWN)
+    usual = fit(bent, method=method, dtype=torch.float64, **SMALL)
+    assert own.posterior.parameters.dtype == torch.float64 and own.posterior.parameters.shape[0] == 2
+    assert_close(own.posterior.parameters[0], usual.posterior.parameters, atol=1e-8, rtol=1e-8)
+    assert (own.posterior.parameters[1] != own.posterior.parameters[0]).any()  # one start, other random numbers
+    alone = fit(bent, method=method, network=net, seed=5, **OWN)
+    assert_close(own.posterior.parameters[1], alone.posterior.parameters, atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("make", [lambda: default(), lambda: Mean(default()), lambda: None])
+def test_the_fitted_network_is_a_module_again(make):
+    net = make()
+    got = fit(bent, network=net, seed=(0, 1), dtype=torch.float64, **(SMALL if net is None else OWN))
+    back, x = got.posterior.module(1), torch.randn(6, 3, dtype=torch.float64)
+    family, rows = got.posterior.family, got.posterior.parameters
+    assert_close(back(x), family.mean(rows[1:], x[None])[0])
+    if net is not None:
+        assert not torch.equal(back(x), net(x)) and not hasattr(net, "fitted")
+        wanted = [name for name, p in net.named_parameters() if p.requires_grad]
+        assert [name for name, p in back.named_parameters() if p.requires_grad] == wanted
+
+
+def test_dropout_and_running_means_stand_still_in_a_network_of_ones_own():
+    net = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.5), nn.Linear(8, 2))
+    one, two = (fit(bent, network=net, **OWN) for _ in range(2))
+    assert torch.equal(one.posterior.parameters, two.posterior.parameters)
+    assert net.training and int(net[1].num_batches_tracked) == 0 and not one.posterior.module().training
+
+
+def test_a_callback_ends_a_run_with_a_network_of_ones_own_where_it_ends_one_without():
+    def until(step, metrics):
+        if step >= 6:
+            raise StopIteration
+
+    own = fit(bent, network=default(dtype=torch.float32), callback=until, **OWN)
+    usual = fit(bent, callback=until, **SMALL)
+    assert int(own.history["step"][-1]) == 6
+    assert torch.equal(own.posterior.parameters, usual.posterior.parameters)
+
+
+def test_a_fitted_network_goes_on_where_it_stood():
+    """A second fit from the fitted module starts at its parameters."""
+    first = fit(bent, **SMALL)
+    again = fit(bent, network=first.posterior.module(), lr=1e-9, **OWN)
+    size = first.posterior.family.network.size
+    assert_close(again.posterior.parameters[:size], first.posterior.parameters[:size], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("layers", [
+    [nn.Linear(3, 2, bias=False)],
+    [nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)],
+    [nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2), nn.ReLU()],
+    [nn.Linear(3, 4), nn.Linear(4, 2)],
+])  # fmt: skip
+def test_layers_that_are_not_the_networks_own_are_not_taken_for_it(layers):
+    net = nn.Sequential(*layers)
+    got = fit(bent, network=net, **OWN)
+    x = torch.randn(5, 3)
+    filled = got.posterior.module()
+    assert [type(a) for a in filled.modules()] == [type(a) for a in net.modules()]
+    assert_close(filled(x), got.posterior.family.mean(got.posterior.parameters[None], x[None])[0])
+
+
 def test_divergence_is_said_and_not_raised():
     got = fit(lambda z: (z.sum(-1) - 100).sqrt(), **SMALL)
     assert got.diverged.dtype == torch.bool and bool(got.diverged)
@@ -124,6 +229,20 @@ def test_divergence_is_said_and_not_raised():
         ({"log_prob": lambda z: bent(z).double()}, "of torch.float32, got .* of torch.float64"),
         ({"log_prob": lambda z: bent(z).detach()}, "not differentiable by autograd; give `score`"),
         ({"score": lambda z: z[:, 0]}, r"`score` of points \(2, 2\) must be a tensor \(2, 2\)"),
+        ({"network": nn.Linear(3, 2)}, "give `hidden` or `network`, not both"),
+        ({"network": bent, "hidden": None}, "`network` must be an nn.Module or empty, got function"),
+        ({"network": nn.ReLU(), "hidden": None}, "`network` has no parameter to train"),
+        (
+            {"network": nn.Linear(4, 2), "hidden": None},
+            r"`network` does not take latents \(2, 3\) .*`latent` is their dimension",
+        ),
+        ({"network": nn.Linear(3, 1), "hidden": None}, r"`network` of latents \(2, 3\) must be a tensor \(2, 2\)"),
+        ({"network": nn.LSTM(3, 2), "hidden": None}, "`network` of latents .* got tuple"),
+        (
+            {"network": nn.Linear(3, 2), "hidden": None, "dtype": torch.float64},
+            "`network` must be of one dtype and device",
+        ),
+        ({"network": nn.Linear(3, 2, device="meta"), "hidden": None}, "got torch.float32 on meta"),
     ],
 )
 def test_wrong_input_is_refused_in_a_sentence(wrong, message):

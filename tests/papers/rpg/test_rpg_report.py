@@ -1,5 +1,6 @@
 """The configuration's claims on made-up records, and the figures on a smoke run."""
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -196,10 +197,28 @@ def test_every_experiment_is_planned_at_the_paper_s_scale():
     whole = plan("paper")
     jobs = whole.jobs
     without = {m.experiment for m in whole.missing if "not installed" in m.reason}  # the extra `mujoco`
-    assert without <= {"pendulum", "pendulum_equal", "swimmer"}
+    assert without <= {"pendulum", "pendulum_equal", "swimmer", "cheetah"}
     assert {job.experiment for job in jobs.values()} == set(CONFIG.experiments) - without
     window = jobs["rpg/window/all"].variants
     assert max(v.params.get("window", 1) for v in window) * 5 >= window[0].params["budget"]  # the full history
+
+
+def test_half_cheetah_is_planned_beside_swimmer_where_its_packages_are(monkeypatch):
+    """At the paper's scale: a job a method and seed, Swimmer's methods and settings, five seeds."""
+    found = importlib.util.find_spec
+    extra = ("gymnasium", "mujoco")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: name in extra or found(name, *rest))
+    jobs = {name: [j for j in plan("paper").jobs.values() if j.experiment == name] for name in ("cheetah", "swimmer")}
+    settings = {}
+    for name, seeds in (("cheetah", 5), ("swimmer", 10)):
+        assert len(jobs[name]) == 5 * seeds
+        for job in jobs[name]:
+            (variant,) = job.variants
+            assert len(variant.seeds) == 1 and variant.params["environment"] == name
+            settings.setdefault(variant.method, []).append({**variant.params, "environment": None})
+    assert set(settings) == {"rpg", "gpomdp", "svrpg", "srvrpg", "storm"}
+    assert all(one == found[0] for found in settings.values() for one in found)
+    assert settings["rpg"][0]["policy"] == "network" and settings["rpg"][0]["budget"] == 100_000
 
 
 # -- a smoke run ------------------------------------------------------------------------------------------------------
@@ -245,6 +264,32 @@ def test_every_figure_is_drawn(smoke, tmp_path):
         assert (tmp_path / f"{name}.svg").stat().st_size > 5000
         assert (figure["not_run"] is not None) == (name in ("F8", "F9")), figure
         assert figure["caption"] and figure["alt"] and "Alt:" not in figure["caption"]
+
+
+def test_the_figure_of_the_network_tasks_draws_what_was_run_and_says_why_of_the_rest():
+    from descent.papers.rpg.figures import networks
+    from descent.papers.rpg.room import ROOM
+    from descent.report import theme
+
+    class Frames:
+        """HalfCheetah was run, Swimmer was not."""
+
+        has = staticmethod(lambda experiment: experiment == "cheetah")
+        why = staticmethod(lambda experiment: f"{experiment} was not run")
+        rows = pd.concat([flat("rpg", {}, 60, 3, 1), flat("storm", {}, 40, 3, 2)])
+
+        def records(self, experiment):
+            assert self.has(experiment)
+            return self.rows
+
+        def select(self, experiment, metric, method=None, **axes):
+            rows = self.records(experiment)
+            return rows[(rows["metric"] == metric) & (rows["method"] == method)]
+
+    with theme.apply(ROOM):
+        absent, drawn = networks(Frames()).axes
+    assert "swimmer was not run" in "".join(t.get_text() for t in absent.texts).replace("\n", " ")
+    assert drawn.get_title(loc="left") == "HalfCheetah" and len(drawn.lines) == 2
 
 
 def test_the_moving_average_of_a_figure_is_that_of_the_claims():

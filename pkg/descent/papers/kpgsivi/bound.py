@@ -53,8 +53,8 @@ def bound_gradient(family: Family, target: Target, params: Tensor, noise: Noise,
     z = torch.addcmul(mean, scale, eta)
     terms = family.log_conditional(params, z, others)
     own = family.log_conditional_at(params, eta)
-    total = torch.logaddexp(torch.logsumexp(terms, dim=-1), own)
-    v, v_own = (terms - total[..., None]).exp(), (own - total).exp()[..., None]  # (R, B, K), (R, B, 1)
+    both = torch.softmax(torch.cat([terms, own[..., None]], dim=-1), dim=-1)
+    v, v_own = both[..., :-1], both[..., -1:]  # (R, B, K), (R, B, 1)
     # sum_k v_ik (z_i - mu_k) / sigma^2 and the like, own term included (its offset is sigma eta)
     variance = scale**2
     away = ((1 - v_own) * z - torch.bmm(v, others)) / variance + v_own * eta / scale

@@ -26,7 +26,8 @@ def stepper(variant: Variant, context: Context) -> Callable[[], object]:
     blocks = count(1)  # the blocks after the first are the rule
 
     def step() -> object:
-        noise = tree_map(lambda x: x[0].to(context.device), method.draw(next(blocks), 1))
+        drawn = method.draw(next(blocks), 1)  # pyright: ignore[reportOptionalCall]: every method here draws
+        noise = tree_map(lambda x: x[0].to(context.device), drawn)
         with torch.no_grad():
             return method.step(state, noise)
 

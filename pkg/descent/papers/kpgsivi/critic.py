@@ -23,7 +23,7 @@ from descent.papers.kpgsivi.stein import by_scale
 class State(NamedTuple):
     params: Tensor  # (R, P) phi
     moments: Moments
-    count: Tensor  # ()
+    steps: Tensor  # ()
     critic: Tensor  # (R, P'')
     critic_moments: Moments
 
@@ -46,7 +46,7 @@ def sivism(problem: Problem, *, batch: int, critic_width: int = 50, **descent: U
         wanted = target.score(first.z) * heat - first.score
         critic, moments = adam(
             state.critic, network.pull(state.critic, kept, (kept[-1] - wanted) * (2 / batch)), state.critic_moments,
-            state.count + 1, step_size=optimiser.rate(state.count + 1, 2.0), beta2=optimiser.beta2,
+            state.steps + 1, step_size=optimiser.rate(state.steps + 1, 2.0), beta2=optimiser.beta2,
         )  # fmt: skip
         gradient = _matching_gradient(family, target, network, critic, state.params, fresh, heat, batch)
         new = optimiser.move(state, gradient)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from descent.papers.kpgsivi.modules import ModuleNetwork
 from descent.papers.kpgsivi.network import Activations, Network
 
 
@@ -34,17 +35,18 @@ class Points(NamedTuple):
 
 @dataclass(frozen=True)
 class Family:
-    """latent: m; hidden: width of the two hidden layers; dim: d; floor: least log variance."""
+    """latent: m; hidden: width of the two hidden layers; dim: d; floor: least log variance; own: a network in the place of the usual."""
 
     latent: int
     hidden: int
     dim: int
     floor: float = -20.0
+    own: Network | ModuleNetwork | None = None
 
     @cached_property
-    def network(self) -> Network:
+    def network(self) -> Network | ModuleNetwork:
         """mu: R^m -> R^d."""
-        return Network((self.latent, self.hidden, self.hidden, self.dim))
+        return self.own or Network((self.latent, self.hidden, self.hidden, self.dim))
 
     @property
     def size(self) -> int:
@@ -94,13 +96,23 @@ class Family:
         scale = self.scale(params)
         return -0.5 * eta.square().sum(-1) - (scale.log().sum(-1) + 0.5 * self.dim * log(2 * pi))
 
-    def log_density(self, params: Tensor, z: Tensor, latents: Tensor, chunk: int = 4000) -> Tensor:
-        """log of q(z) ~ mean over latents (R, M, m) of q(z | eps), (R, N)."""
-        total = torch.full(z.shape[:2], -torch.inf, dtype=z.dtype, device=z.device)
+    def log_density(self, params: Tensor, z: Tensor, latents: Tensor, chunk: int = 1000) -> Tensor:
+        """log of q(z) ~ mean over latents (R, M, m) of q(z | eps), (R, N); chunk: latents at once."""
+        if z.device.type == "cpu" and z.shape[0] > 1:  # row by row, so that a block of terms stays in the cache
+            rows = zip(params.split(1), z.split(1), latents.split(1), strict=True)
+            return torch.cat([self.log_density(*row, chunk) for row in rows])
+        scale, centre = self.scale(params), z.mean(1, keepdim=True)
+        x = (z - centre) / scale
+        total = x.new_full(z.shape[:2], -torch.inf)
         for part in latents.split(chunk, dim=1):
-            terms = self.log_conditional(params, z, self.mean(params, part))
-            total = torch.logaddexp(total, torch.logsumexp(terms, dim=-1))
-        return total - log(latents.shape[1])
+            y = (self.mean(params, part) - centre) / scale
+            # In powers of 2 and above 2^-120, because exp is a fifth as fast, and far slower still where it vanishes.
+            terms = torch.baddbmm(y.square().sum(-1)[:, None], x, y.mT, beta=-0.5 / log(2), alpha=1 / log(2))
+            top = terms.detach().amax(-1, keepdim=True)
+            some = terms.sub_(top).clamp_min_(-120).exp2().sum(-1).log2()
+            total = torch.logaddexp2(total, some + top[..., 0])
+        constant = scale.log().sum(-1) + 0.5 * self.dim * log(2 * pi) + log(latents.shape[1])
+        return total * log(2) - 0.5 * x.square().sum(-1) - constant
 
 
 def square_distances(x: Tensor, y: Tensor) -> Tensor:

@@ -96,10 +96,12 @@ def final_distances(frames) -> Figure:
             theme.absent(ax, frames.why(experiment))
             continue
         present = [m for m in frames.room.methods if len(frames.select(experiment, "sliced", m, target=target))]
-        nearest = min((last_of(frames, experiment, m, target)["value"].median() for m in present), default=np.nan)
+        nearest = min(
+            (float(np.nanmedian(last_of(frames, experiment, m, target)["value"])) for m in present), default=np.nan
+        )
         for at, method in enumerate(present):
             last = last_of(frames, experiment, method, target)
-            good = last[last["status"] == "ok"]
+            good = last.loc[last["status"] == "ok", :]
             if len(good) and good["value"].min() > 100 * nearest:
                 top = {"transform": ax.get_xaxis_transform(), "color": theme.colour(method)}
                 ax.plot(at, 0.97, marker="^", linestyle="none", **top)

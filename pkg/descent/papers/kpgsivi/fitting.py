@@ -56,10 +56,11 @@ def target_of(params: Mapping[str, Any], context: Context, repeat: int = 1) -> T
     device, name = context.device, params["target"]
     if name == "logistic":
         data = context.data["waveform"]
-        arrays = (
-            torch.tensor(np.asarray(data[f"train_{part}"]), dtype=torch.float32) for part in ("features", "labels")
+        features, labels = (
+            torch.tensor(np.asarray(data[f"train_{part}"]), dtype=torch.float32).to(device)
+            for part in ("features", "labels")
         )
-        return LogisticRegression(*(x.to(device) for x in arrays))
+        return LogisticRegression(features, labels)
     if name == "diffusion":
         return diffusion(context.streams, params["path_steps"], params["observations"], device)
     if name == "two_modes":

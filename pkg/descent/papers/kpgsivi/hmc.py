@@ -17,7 +17,7 @@ def transition(
     """One transition of every chain: (x, accepted (...) bool). momentum ~ N(0, I); coin (...) uniform in [0, 1)."""
     before, slope = energy(x)
     before = before + 0.5 * momentum.square().sum(-1)
-    y, p = x, momentum - 0.5 * step * slope
+    y, p, after = x, momentum - 0.5 * step * slope, before
     for i in range(leapfrog):
         y = y + step * p
         after, slope = energy(y)

@@ -30,7 +30,7 @@ from descent.papers.kpgsivi.targets import Target
 class State(NamedTuple):
     params: Tensor  # (R, P) phi
     moments: Moments
-    count: Tensor  # ()
+    steps: Tensor  # ()
     proposal: Tensor  # (R, P') parameters of tau
     proposal_moments: Moments
 
@@ -95,7 +95,7 @@ def kpgis(
         here = family.points(state.params, eps, eta)
         inner, moments = adam(
             state.proposal, proposal.gradient(state.proposal, proposal(state.proposal, here.z), eps),
-            state.proposal_moments, state.count + 1, step_size=optimiser.step_size, beta2=0.999,
+            state.proposal_moments, state.steps + 1, step_size=optimiser.step_size, beta2=0.999,
         )  # fmt: skip
         parts = proposal(inner, here.z)
         slope, seen = importance_difference(

@@ -27,7 +27,7 @@ class Sliced:
 
     def __call__(self, z: Tensor) -> Tensor:
         """(R,) for z (R, n, d)."""
-        return (self._quantiles(z) - self.quantiles).square().mean((1, 2)).sqrt()
+        return self._quantiles(z).sub_(self.quantiles).square_().mean((1, 2)).sqrt()
 
     def _quantiles(self, z: Tensor) -> Tensor:
         return ascending(self.directions @ z.mT)  # (R, L, n)
@@ -35,12 +35,12 @@ class Sliced:
 
 def forward_divergence(family: Family, params: Tensor, points: Tensor, log_prob: Tensor, latents: Tensor) -> Tensor:
     """KL(p || q) (R,): mean over draws of the target (R, n, d) of log p - log q, q the mixture over latents (R, M, m)."""
-    return (log_prob - family.log_density(params, points, latents, chunk=2000)).mean(-1)
+    return (log_prob - family.log_density(params, points, latents)).mean(-1)
 
 
 def reverse_divergence(family: Family, params: Tensor, z: Tensor, log_prob: Tensor, latents: Tensor) -> Tensor:
     """KL(q || p) (R,), up to the constant of log p: mean over draws z of the family of log q - log p."""
-    return (family.log_density(params, z, latents, chunk=2000) - log_prob).mean(-1)
+    return (family.log_density(params, z, latents) - log_prob).mean(-1)
 
 
 def correlation_slope(z: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Activations = list[Tensor]
 """The input, every hidden layer after its ReLU, and the output, (R, N, width) each."""
@@ -74,6 +74,15 @@ class Network:
             if i:
                 slope = torch.bmm(slope, weight) * (kept[i] > 0)
         return torch.cat(parts[::-1], dim=1)
+
+    def module(self, params: Tensor) -> nn.Sequential:
+        """The network as a module of its own, with the parameters (P,)."""
+        made: list[nn.Module] = []
+        for weight, bias in self.layers(params[None, : self.size]):
+            linear = nn.Linear(weight.shape[2], weight.shape[1], device=params.device, dtype=params.dtype)
+            linear.load_state_dict({"weight": weight[0], "bias": bias[0, 0]})
+            made += [linear, nn.ReLU()]
+        return nn.Sequential(*made[:-1])
 
     def pull_input(self, params: Tensor, kept: Activations, slope: Tensor) -> Tensor:
         """Gradient (R, N, in) of sum(slope * output) in the input."""

@@ -6,7 +6,8 @@ method the same start. Where KSIVI's code takes minibatches, all rows enter ever
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -91,7 +92,7 @@ def one(variant: Variant, context: Context, records: Records) -> None:
     records.add_trace(variant, trace)
 
 
-def fitted_start(problem: Problem, rows: Split, p: dict, context: Context, name: str) -> Tensor:
+def fitted_start(problem: Problem, rows: Split, p: Mapping[str, Any], context: Context, name: str) -> Tensor:
     """Parameters (S, P), on the host: Adam (.01) on the squared error of draws of the family on `rows`."""
     count, family = rows.labels.shape[1], problem.family
     errors = NeuralRegression(*rows, torch.full_like(rows.labels[:, 0], 2 / count), 0.0, p["width"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, Protocol, TypedDict
 
 import torch
 from torch import Tensor
@@ -24,7 +24,18 @@ class State(NamedTuple):
 
     params: Tensor  # (R, P) phi: the network, then log sigma^2
     moments: Moments
-    count: Tensor  # () steps done
+    steps: Tensor  # () steps done
+
+
+class Moving(Protocol):
+    """What Adam moves: any method's state."""
+
+    @property
+    def params(self) -> Tensor: ...
+    @property
+    def moments(self) -> Moments: ...
+    @property
+    def steps(self) -> Tensor: ...
 
 
 class Descent(TypedDict, total=False):
@@ -56,9 +67,9 @@ class Optimiser:
         check(method, SETTINGS, **settings, **others)
         return cls(**settings)
 
-    def heat(self, state: State) -> Tensor | float:
+    def heat(self, state: Moving) -> Tensor | float:
         """c_t of the step that is about to be done."""
-        return ((state.count + 1) / self.warm_up + 0.1).clamp_max(1.0) if self.warm_up else 1.0
+        return ((state.steps + 1) / self.warm_up + 0.1).clamp_max(1.0) if self.warm_up else 1.0
 
     def rate(self, count: Tensor, factor: float = 1.0) -> Tensor | float:
         """The step size of step number `count` (from 1)."""
@@ -66,9 +77,9 @@ class Optimiser:
             return self.step_size * factor
         return self.step_size * factor * self.decay ** torch.floor((count - 1) / self.decay_every)
 
-    def move(self, state: State, gradient: Tensor) -> tuple[Tensor, Moments, Tensor]:
+    def move(self, state: Moving, gradient: Tensor) -> tuple[Tensor, Moments, Tensor]:
         """(params, moments, count) after Adam's step down `gradient` (R, P)."""
-        count = state.count + 1
+        count = state.steps + 1
         params, moments = adam(
             state.params, gradient, state.moments, count, step_size=self.rate(count), beta2=self.beta2
         )

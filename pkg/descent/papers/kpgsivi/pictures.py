@@ -96,7 +96,7 @@ def contour(ax, x: np.ndarray, y: np.ndarray, colour: str) -> None:
     height, xs, ys = np.histogram2d(x, y, bins=24)
     smooth = np.array([1, 2, 3, 2, 1]) / 9
     for axis in (0, 1):
-        height = np.apply_along_axis(np.convolve, axis, height, smooth, "same")
+        height = np.apply_along_axis(lambda line: np.convolve(line, smooth, "same"), axis, height)
     ranked = np.sort(height.ravel())[::-1]
     mass = ranked.cumsum() / ranked.sum()
     levels = sorted({float(ranked[np.searchsorted(mass, share)]) for share in (0.9, 0.5)})

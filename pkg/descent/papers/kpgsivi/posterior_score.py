@@ -134,7 +134,7 @@ def aisivi(
         points = family.points(state.params, eps, noise.points[..., m:])
         inner, moments = adam(
             state.proposal, proposal.gradient(state.proposal, proposal(state.proposal, points.z), eps),
-            state.proposal_moments, state.count + 1, step_size=optimiser.step_size, beta2=0.999,
+            state.proposal_moments, state.steps + 1, step_size=optimiser.step_size, beta2=0.999,
         )  # fmt: skip
         score = proposed_score(family, state.params, points.z, proposal(inner, points.z), noise.coins, noise.latents)
         slope = score - target.score(points.z) * optimiser.heat(state)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from descent.core.context import Context
 from descent.core.errors import SettingError, listed, nearest
@@ -21,6 +21,7 @@ from descent.core.streams import Streams
 from descent.papers.kpgsivi.family import Family
 from descent.papers.kpgsivi.fitting import METHODS, evenly
 from descent.papers.kpgsivi.measures import reverse_divergence
+from descent.papers.kpgsivi.modules import generator
 from descent.papers.kpgsivi.problem import Problem
 from descent.papers.kpgsivi.settings import SETTINGS
 
@@ -53,6 +54,10 @@ class Posterior:
         points = z.to(self._rows).expand(rows, *z.shape[-2:])
         value = self.family.log_density(self._rows, points, latents.to(self._rows.device).expand(rows, -1, -1))
         return self._shaped(value)
+
+    def module(self, row: int = 0) -> nn.Module:
+        """The fitted network, latent to mean, as a module of its own, of the seed in this place."""
+        return self.family.network.module(self._rows[row])
 
     @property
     def _rows(self) -> Tensor:
@@ -109,8 +114,9 @@ def fit(
     *,
     method: str = "kpg",
     score: LogDensity | None = None,
+    network: nn.Module | None = None,
     latent: int | None = None,
-    hidden: int = 50,
+    hidden: int | None = None,
     steps: int = 2000,
     batch: int = 64,
     lr: float = 2e-3,
@@ -123,17 +129,25 @@ def fit(
     """Fit a semi-implicit distribution to an unnormalised log density on R^dim.
 
     log_prob: z (n, dim) -> (n,), differentiable unless `score`, z (n, dim) -> (n, dim), is given (KSIVI and SIVI-SM differentiate the
-    score as well). latent: dimension of the network's latent, dim + 1 if empty (100 at most). log_variance: log sigma^2 at the start;
+    score as well). network: latents (n, latent) -> means (n, dim), trained from the parameters it has (a copy; for every seed the same
+    ones), in evaluation mode; empty: two hidden ReLU layers of `hidden` units, 50 if empty, from a seed's own start. latent: dimension
+    of the latent, dim + 1 if empty (100 at most). log_variance: log sigma^2 at the start;
     below the scale of the target's finest structure is a good choice. seed: several give a leading axis, each row equal to its single
-    run within rounding. dtype: torch's default if empty. callback(step, metrics) is called 20 times on the way; raising StopIteration in it ends the run there.
+    run within rounding. dtype: the network's, or torch's default, if empty. callback(step, metrics) is called 20 times on the way; raising StopIteration in it ends the run there.
     Raises SettingError before anything is run.
     """
-    dtype = dtype or torch.get_default_dtype()
+    first = next(network.parameters(), None) if isinstance(network, nn.Module) else None
+    dtype = dtype or (torch.get_default_dtype() if first is None else first.dtype)
     seeds = _checked(log_prob, dim, method, score, latent, hidden, steps, batch, lr, log_variance, seed, dtype, device)
     several = not isinstance(seed, int)
     target = OwnTarget(log_prob, dim, score)
-    family = Family(latent or min(dim + 1, 100), hidden, dim)
     streams, device = Streams("kpgsivi"), torch.device(device)
+    latent, own = latent or min(dim + 1, 100), None
+    if network is not None:
+        if hidden is not None:
+            raise SettingError("fit: give `hidden` or `network`, not both")
+        own = generator(network, latent, dim, dtype, device, "fit")
+    family = Family(latent, hidden or 50, dim, own=own)
     problem = Problem(target, family, seeds, streams, dtype=dtype)
     built = METHODS[method](problem, batch=batch, step_size=lr, decay=0.9, decay_every=max(1, steps // 10))
     m = family.latent
@@ -174,7 +188,7 @@ def _checked(
     if method not in OFFERED:
         raise SettingError(f"fit: `method` must be {listed(OFFERED)}, got {method!r}{nearest(method, OFFERED)}")
     try:
-        check("fit", SETTINGS, latent=1 if latent is None else latent, hidden=hidden, steps=steps, batch=batch,
+        check("fit", SETTINGS, latent=1 if latent is None else latent, hidden=50 if hidden is None else hidden, steps=steps, batch=batch,
               step_size=lr, log_variance=log_variance)  # fmt: skip
     except SettingError as error:
         raise SettingError(str(error).replace("`step_size`", "`lr`")) from None

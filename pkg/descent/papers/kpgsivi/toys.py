@@ -35,7 +35,7 @@ def one(variant: Variant, context: Context, records: Records) -> None:
 
     def drawn(purpose: str, count: int) -> Tensor:
         """Exact draws of the target (S, count, 2)."""
-        return target.sample(
+        return target.sample(  # pyright: ignore[reportAttributeAccessIssue]: targets in the plane can be drawn from
             normals(context, purpose, seeds, count, 2), uniforms(context, f"{purpose} kinds", seeds, count)
         )
 

@@ -76,7 +76,7 @@ def run(job: Job, context: Context) -> Records:
             until = half + (p["transitions"] - half) * (i + 1) // p["snapshots"]
             state, _ = iterate(
                 context, f"{variant.key} {i}", state, method, steps=until - done, block=10,
-                draw=lambda k, count, i=i, method=method: method.draw(k + 1000 * i, count),
+                draw=lambda k, count, i=i, method=method: method.draw(k + 1000 * i, count),  # pyright: ignore[reportOptionalCall]: HMC draws
             )  # fmt: skip
             kept.append(state.position)
             done = until
@@ -119,7 +119,8 @@ def truth_of(variant: Variant, need: Need, streams: Streams, device: torch.devic
     for purpose, pool in zip(("truth", "floor"), pools, strict=True):
         picks = [streams.numpy(f"{purpose} subset", s).permutation(len(pool))[:n] for s in variant.seeds]
         chosen.append(torch.from_numpy(np.stack([pool[pick] for pick in picks])).to(device))
-    return Truth(*chosen, torch.from_numpy(pools[0].copy()).to(device))
+    sample, floor = chosen
+    return Truth(sample, floor, torch.from_numpy(pools[0].copy()).to(device))
 
 
 def size_of(params: Mapping[str, Any], need: Need) -> int:

@@ -50,7 +50,7 @@ def along(variants: list[Variant], context: Context, records: Records) -> None:
     for number, until in enumerate(checkpoints(p["steps"], p["spacing"])):
         state, _ = iterate(
             context, f"{p['target']} to {until}", state, method, steps=until - done, block=p["block"],
-            draw=lambda k, count, number=number: method.draw(k + 100_000 * number, count),
+            draw=lambda k, count, number=number: method.draw(k + 100_000 * number, count),  # pyright: ignore[reportOptionalCall]: KPG draws
         )  # fmt: skip
         done = until
         h2 = fresh_bandwidth(problem, state.params, context, p["median_points"], p["batch"], until)

@@ -1,12 +1,12 @@
 """The learning experiments: every method of a block and all its seeds in one lock-step batch.
 
-E-win and E-est (`window`), E-base (`base`), E-eq (`equal`), LQR-train (`lqr_train`), InvertedPendulum (`pendulum`) and
-Swimmer (`swimmer`). The step of a record is the number of trajectories that the seed has collected so far.
+E-win and E-est (`window`), E-base (`base`), E-eq (`equal`), LQR-train (`lqr_train`), InvertedPendulum (`pendulum`), Swimmer
+(`swimmer`) and HalfCheetah (`cheetah`). The step of a record is the number of trajectories that the seed has collected so far.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -67,7 +67,7 @@ def together(variants: list[Variant], context: Context, records: Records, name: 
         record(records, variant, curves[variant.key], area=comparable)
 
 
-def problem_of(params: dict[str, Any], device: torch.device) -> Problem:
+def problem_of(params: Mapping[str, Any], device: torch.device) -> Problem:
     """The problem that `environment` names."""
     shared = {"horizon": params["horizon"], "discount": params["discount"]}
     kinds = {"cartpole": CartPole, "lqr": LQR}
@@ -76,7 +76,7 @@ def problem_of(params: dict[str, Any], device: torch.device) -> Problem:
     return Gymnasium(params["environment"], **shared)
 
 
-def policy_of(params: dict[str, Any], problem: Problem, device: torch.device) -> Policy:
+def policy_of(params: Mapping[str, Any], problem: Problem, device: torch.device) -> Policy:
     """A linear policy, or a network."""
     size = problem.state_size, problem.action_size
     if params["policy"] == "linear":

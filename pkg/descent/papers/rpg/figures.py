@@ -297,20 +297,27 @@ def thinned(rows: pd.DataFrame) -> pd.DataFrame:
     if len(steps) <= POINTS:
         return rows
     kept = steps[np.unique(np.linspace(0, len(steps) - 1, POINTS).round().astype(int))]
-    return rows[rows["step"].isin(kept)]
+    return rows.loc[rows["step"].isin(kept.tolist()), :]
 
 
-def swimmer(frames) -> Figure:
-    """Swimmer with a network policy, one step size for all methods. Mean and 95 % t interval over seeds, moving average over 100
-    trajectories. The official scripts gave GPOMDP a step size ten times smaller than RPG's.
+def networks(frames) -> Figure:
+    """Swimmer and HalfCheetah (MuJoCo) with a network policy, one step size for all methods. Mean and 95 % t interval over seeds,
+    moving average over 100 trajectories. The official Swimmer scripts gave GPOMDP a step size ten times smaller than RPG's.
 
-    Alt: Return against collected trajectories, a line a method.
+    Alt: Two panels of return against trajectories collected, a line for each method; a panel that was not run says why.
     """
-    figure, axes = theme.grid(1, 1, width=6, height=3.4)
-    methods = list(dict.fromkeys(frames.records("swimmer")["method"]))
-    for method in [*(m for m in methods if m != "rpg"), "rpg"]:
-        draw_return(axes[0, 0], frames, "swimmer", method)
-    return_axes(axes[0, 0], "Swimmer")
+    tasks = {"swimmer": "Swimmer", "cheetah": "HalfCheetah"}
+    if not frames.has("cheetah"):
+        frames.records("swimmer")  # neither was run: the reason takes the figure's place
+    figure, axes = theme.grid(1, 2, height=3.4)
+    for ax, (experiment, title) in zip(axes[0], tasks.items(), strict=True):
+        if not frames.has(experiment):
+            theme.absent(ax, frames.why(experiment))
+            continue
+        methods = list(dict.fromkeys(frames.records(experiment)["method"]))
+        for method in [*(m for m in methods if m != "rpg"), "rpg"]:
+            draw_return(ax, frames, experiment, method)
+        return_axes(ax, title)
     theme.legend(figure, axes)
     return figure
 
@@ -355,6 +362,6 @@ FIGURES = {
     "F5": estimators,
     "F6": gradient_error,
     "F7": regret,
-    "F8": swimmer,
+    "F8": networks,
     "F9": pendulum,
 }

@@ -16,6 +16,7 @@ d = A d_s parameters (action by action).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -130,22 +131,20 @@ class LinearGaussian:
 
     def step_log_ratios(self, means: list[Tensor], reference: list[Tensor], tr: Trajectories) -> Tensor:
         """(T, G, N): log pi - log pi_reference of every executed step, 0 after the end; both given by their `means`."""
-        total = None
-        for mean, base, action in zip(means, reference, tr.actions.unbind(1), strict=True):
+
+        def term(mean: Tensor, base: Tensor, action: Tensor) -> Tensor:
             shift = mean - base
-            term = (action.view_as(shift) - base).mul_(2).sub_(shift).mul_(shift)
-            total = term if total is None else total.add_(term)
-        return total.div_(2 * self.variance)
+            return (action.view_as(shift) - base).mul_(2).sub_(shift).mul_(shift)
+
+        return reduce(Tensor.add_, map(term, means, reference, tr.actions.unbind(1))).div_(2 * self.variance)
 
     def mean_score(self, tr: Trajectories, terms: Sequence[tuple[Tensor, list[Tensor], Tensor]]) -> Tensor:
         """(G, d): mean over the N trajectories of sum_t weight_t score_theta(s_t, a_t), summed over the terms
         (theta (G, d), its `means`, weights (T, G, N))."""
         theta, found = terms[0][0], []
         for k, action in enumerate(tr.actions.unbind(1)):
-            residual = None
-            for _, means, weights in terms:
-                part = (action.view_as(weights) - means[k]).mul_(weights)
-                residual = part if residual is None else residual.add_(part)
+            parts = ((action.view_as(weights) - means[k]).mul_(weights) for _, means, weights in terms)
+            residual = reduce(Tensor.add_, parts)
             product = torch.empty_like(residual)
             for plane in tr.states.unbind(1):
                 torch.mul(residual, self._by_seed(plane, theta), out=product)

@@ -100,9 +100,9 @@ def one_update(
     state, first = dict(state), 0
     for e, draw, theta in asked:
         inner, returns = state[e.name]
-        own = tr.columns(first, first + draw.size * draw.count)
-        first += draw.size * draw.count
-        fresh = own.returns().unflatten(0, (draw.size, draw.count)).mean(-1)
+        own = tr.columns(first, first + draw.size * draw.batch)
+        first += draw.size * draw.batch
+        fresh = own.returns().unflatten(0, (draw.size, draw.batch)).mean(-1)
         fresh = torch.where(theta.isfinite().flatten(1).all(-1), fresh, torch.nan)  # a broken policy has no return
         state[e.name] = (e.method.learn(inner, draw, own, update.number), draw.put(returns, fresh))
     return state

@@ -6,6 +6,7 @@ last one being the target itself; each gives N trajectories, the same ones for e
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -50,7 +51,7 @@ def run(job: Job, context: Context) -> Records:
 class Sample:
     """The trajectories of one seed: replications x the longest window x N, oldest policy first."""
 
-    def __init__(self, params: dict[str, Any], window: int, context: Context, seed: int):
+    def __init__(self, params: Mapping[str, Any], window: int, context: Context, seed: int):
         reps, n, horizon = params["replications"], params["batch"], params["horizon"]
         problem = LQR(horizon=horizon, discount=params["discount"], device=context.device)
         self.policy = LinearGaussian(2, variance=params["variance"], device=context.device)

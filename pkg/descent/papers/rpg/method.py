@@ -26,34 +26,42 @@ class Policy(Protocol):
 
     def controller(self, theta: Tensor) -> Controller:
         """theta (R, d) -> what acts in each row."""
+        ...
 
     def summarise(self, tr: Trajectories, to_go: Tensor) -> Any:
         """What is kept of each trajectory, leading axis R; to_go (T, R) weighs the score of each step."""
+        ...
 
     def log_ratio_and_divergence(self, past: Any, theta: Tensor, past_theta: Tensor) -> tuple[Tensor, Tensor]:
         """log p_theta / p_i (S, K, N) and log D_i (S, K)."""
+        ...
 
     def log_likelihoods(self, past: Any, past_theta: Tensor) -> Tensor:
         """(S, K, K, N): every trajectory under every policy of the window, up to a constant of the trajectory."""
+        ...
 
     def gradient(self, past: Any, theta: Tensor, weights: Tensor) -> Tensor:
         """(S, d): (1 / N) sum of W g_theta."""
+        ...
 
     def means(self, theta: Tensor, tr: Trajectories) -> Any:
         """The mean actions of every step, in the policy's own form; theta (G, d)."""
+        ...
 
     def step_log_ratios(self, means: Any, reference: Any, tr: Trajectories) -> Tensor:
         """(T, G, N): log pi - log pi_reference, 0 after the end; both given by their `means`."""
+        ...
 
     def mean_score(self, tr: Trajectories, terms: Sequence[tuple[Tensor, Any, Tensor]]) -> Tensor:
         """(G, d): mean over N of sum_t weight_t score_theta, summed over the terms (theta, its `means`, weights (T, G, N))."""
+        ...
 
 
 class Draw(NamedTuple):
     """A part of an update: seeds of one method that draw equally many trajectories for the same purpose."""
 
     snapshot: bool
-    count: int  # trajectories a seed, N
+    batch: int  # trajectories a seed, N
     size: int  # seeds, G
     members: Tensor | None  # (G,) their rows in the method's state; None: all of them, in order
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -101,7 +102,7 @@ class MeanGaussian:
     def mean_score(self, tr: Trajectories, terms: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
         """(G, d): mean over the N trajectories of sum_t weight_t score_theta(s_t, a_t), summed over the terms
         (theta (G, d), its `means`, weights (T, G, N)); the means are not needed here."""
-        return sum(self._mean_score(theta, tr, weights) for theta, _, weights in terms)
+        return reduce(torch.add, (self._mean_score(theta, tr, weights) for theta, _, weights in terms))
 
     def _mean_score(self, theta: Tensor, tr: Trajectories, weights: Tensor) -> Tensor:
         past = self._one_batch(theta, tr, weights.flatten(1))

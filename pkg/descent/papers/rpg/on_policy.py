@@ -33,13 +33,13 @@ def gpomdp(
         return State(theta, at_rest(theta))
 
     def behaviour(state: State, draw: Draw) -> Tensor:
-        return state.theta[:, None].expand(-1, draw.count, -1)
+        return state.theta[:, None].expand(-1, draw.batch, -1)
 
     def learn(state: State, draw: Draw, tr: Trajectories, number: int) -> State:
         to_go = reward_to_go(centred(tr, len(state.theta), baseline)).flatten(1)
         kept = policy.summarise(tr, to_go)
-        fresh = tree_map(lambda x: x.unflatten(0, (len(state.theta), 1, draw.count)), kept)
-        ones = torch.ones((len(state.theta), 1, draw.count), dtype=to_go.dtype, device=to_go.device)
+        fresh = tree_map(lambda x: x.unflatten(0, (len(state.theta), 1, draw.batch)), kept)
+        ones = torch.ones((len(state.theta), 1, draw.batch), dtype=to_go.dtype, device=to_go.device)
         return State(*ascend(state.theta, policy.gradient(fresh, state.theta, ones), state.moments, number))
 
     return Acting(steady(batch), init, behaviour, learn)

@@ -58,8 +58,8 @@ def maker(environment: str) -> Callable[[], Any]:
     if environment not in TASKS:
         raise SettingError(f"rpg: `environment` {environment} is no MuJoCo task; these are {', '.join(TASKS)}")
     try:
-        import gymnasium
-        import mujoco
+        import gymnasium  # pyright: ignore[reportMissingImports]: an optional extra
+        import mujoco  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise SettingError(
             f"rpg: `environment` {environment} needs the packages gymnasium and mujoco ({str(error).splitlines()[0]}); "

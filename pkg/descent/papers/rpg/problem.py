@@ -47,6 +47,7 @@ class Problem(Protocol):
 
     def rollout(self, controller: Controller, normals: Tensor, start: Tensor) -> Trajectories:
         """normals (T, A, R) standard, for the actions; start (d, R) uniform on [0, 1), for the initial states."""
+        ...
 
 
 def discounts(horizon: int, discount: float, device: torch.device | str) -> Tensor:

@@ -155,7 +155,7 @@ def _run(
                     torch.cat(normals, -1).to(start),
                     discount,
                 )
-                by_seed = (draw.size, draw.count)
+                by_seed = (draw.size, draw.batch)
                 state = method.learn(state, draw, tr, k + 1)
                 fresh = tr.returns().unflatten(0, by_seed).mean(-1)
                 latest["return"] = draw.put(latest["return"], fresh)

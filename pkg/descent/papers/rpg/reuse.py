@@ -82,12 +82,12 @@ def reuse(
         return State(theta, at_rest(theta), theta[:, None][:, :0], None)
 
     def behaviour(state: State, draw: Draw) -> Tensor:
-        return state.theta[:, None].expand(-1, draw.count, -1)
+        return state.theta[:, None].expand(-1, draw.batch, -1)
 
     def learn(state: State, draw: Draw, tr: Trajectories, number: int) -> State:
         theta = state.theta
         kept = policy.summarise(tr, reward_to_go(tr.rewards))
-        fresh = tree_map(lambda x: x.unflatten(0, (len(theta), 1, draw.count)), kept)
+        fresh = tree_map(lambda x: x.unflatten(0, (len(theta), 1, draw.batch)), kept)
         past_theta = torch.cat((state.past_theta, theta[:, None]), 1)[:, -window:]
         past = fresh if state.past is None else _joined(state.past, fresh, window)
         # The whole window is weighed again at the current policy: weights from collection time would be wrong.

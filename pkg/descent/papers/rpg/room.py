@@ -84,5 +84,6 @@ ROOM = Room(
         "pendulum": ExperimentCard(CONTROL, PROBLEM),
         "pendulum_equal": ExperimentCard(CONTROL, PROBLEM),
         "swimmer": ExperimentCard(CONTROL, PROBLEM),
+        "cheetah": ExperimentCard(CONTROL, PROBLEM),
     },
 )

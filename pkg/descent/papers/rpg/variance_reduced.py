@@ -104,9 +104,9 @@ def defensive(
     def behaviour(state: State, draw: Draw) -> Tensor:
         theta, previous = draw.of(state.theta)[:, None], draw.of(state.anchor)[:, None]
         if draw.snapshot:
-            return theta.expand(-1, draw.count, -1)
-        own = (draw.count + 1) // 2
-        return torch.cat((theta.expand(-1, own, -1), previous.expand(-1, draw.count - own, -1)), 1)
+            return theta.expand(-1, draw.batch, -1)
+        own = (draw.batch + 1) // 2
+        return torch.cat((theta.expand(-1, own, -1), previous.expand(-1, draw.batch - own, -1)), 1)
 
     return replace(method, behaviour=behaviour)
 
@@ -126,7 +126,7 @@ def corrected(
         return State(theta, at_rest(theta), theta, torch.zeros_like(theta))
 
     def behaviour(state: State, draw: Draw) -> Tensor:
-        return draw.of(state.theta)[:, None].expand(-1, draw.count, -1)
+        return draw.of(state.theta)[:, None].expand(-1, draw.batch, -1)
 
     def learn(state: State, draw: Draw, tr: Trajectories, number: int) -> State:
         theta = draw.of(state.theta)
