@@ -9,6 +9,7 @@ All losses are l = (f - y)^2 / 2 or |T - att|_F^2 / 2 ("sq"); "fro" is |T - att|
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -161,23 +162,22 @@ class Pair:
     noise is turned as well, and spares the signs: the diagonal of att is sigmoid(s_l (s_1 + s_2)) for both tokens.
     """
 
-    def __init__(self, s: Tensor, a: Tensor, steps: int = 1):
+    def __init__(self, s: Tensor, a: Tensor, steps: int = 0):
         self.s, self.a = s, a
         self.fields, self.squares = s.unbind(0), a.unbind(0)
         self.p, self.b = torch.empty_like(s), torch.empty_like(s)
-        self.gap, self.norm, self.double, self.half, self.floor = (s.new_empty(s.shape[1:]) for _ in range(5))
-        self.goal = s.new_empty(steps, *s.shape)
-        self.spread = s.new_empty(steps, 1, *s.shape[1:])
-        self.frobenius = False
+        self.gap, self.double = s.new_empty(s.shape[1:]), s.new_empty(s.shape[1:])
+        self.goal, self.spread = s.new_empty(steps, *s.shape), s.new_empty(steps, 1, *s.shape[1:])
+        self.frobenius: tuple[Tensor, Tensor, Tensor] | None = None
 
     def weigh(self, kappa: Tensor | float, frobenius: Tensor | None) -> None:
         """The learning rate over d (R,), which the slopes carry, and which rows have the loss sqrt(2 l_sq)."""
         self.double.fill_(2).mul_(kappa)
-        self.frobenius = frobenius is not None
         if frobenius is not None:
-            # 1 / sqrt(2 |D|^2) of |2 kappa D|^2, or 1; tiny, so that D = 0 stays finite.
-            torch.mul(self.double, self.double, out=self.half).reciprocal_().mul_(2).mul_(frobenius)
-            self.floor.fill_(1).masked_fill_(frobenius, torch.finfo(self.s.dtype).tiny)
+            # b is divided by the root of half |2 kappa D|^2 + floor: of 2 |D|^2, or of 1; tiny, so that D = 0 stays finite.
+            half = 2 / self.double.square() * frobenius
+            floor = torch.ones_like(half).masked_fill_(frobenius, torch.finfo(half.dtype).tiny)
+            self.frobenius = half, floor, torch.empty_like(half)
 
     def aim(self, zstar: Tensor, teacher: Mixed) -> Tensor:
         """The goals -2 kappa diag T of mirrored fields zstar (steps, 2, R)."""
@@ -198,6 +198,24 @@ def attention_slope(s: Tensor, target: Tensor, frobenius: Tensor | None = None) 
     return on.a
 
 
+def attention_against(teacher: Mixed) -> Callable[[Tensor, Tensor], Tensor]:
+    """slope(s, zstar) -> dl/ds (2, R) of the loss "sq" against one teacher, in memory made once: it stands until the next call."""
+    made: dict[torch.Size, tuple[Pair, Tensor, Tensor]] = {}
+
+    def slope(s: Tensor, zstar: Tensor) -> Tensor:
+        if s.shape not in made:
+            on = Pair(torch.empty_like(s), torch.empty_like(s), 1)
+            on.weigh(1.0, None)
+            made[s.shape] = on, torch.empty_like(s)[None], s.new_tensor(SIGNS)[:, None]
+        on, mirrored, signs = made[s.shape]
+        torch.mul(s, signs, out=on.s)
+        torch.mul(zstar, signs, out=mirrored[0])
+        attention_slope_into(on, on.aim(mirrored, teacher)[0])
+        return on.a.mul_(signs)
+
+    return slope
+
+
 def attention_slope_into(on: Pair, goal: Tensor) -> None:
     """kappa times the mirrored slopes into on.a, from on.s, which is lost; goal (2, R): -2 kappa diag T.
 
@@ -207,10 +225,11 @@ def attention_slope_into(on: Pair, goal: Tensor) -> None:
     gap = torch.add(*on.fields, out=on.gap)
     p = torch.mul(on.s, gap, out=on.p).sigmoid_()
     b = torch.addcmul(goal, p, on.double, out=on.b)
-    if on.frobenius:
+    if on.frobenius is not None:
+        half, floor, norm = on.frobenius
         torch.mul(b, b, out=on.a)
-        norm = torch.add(*on.squares, out=on.norm)
-        b.mul_(torch.addcmul(on.floor, norm, on.half, out=on.norm).rsqrt_())
+        torch.add(*on.squares, out=norm)
+        b.mul_(torch.addcmul(floor, norm, half, out=norm).rsqrt_())
     b.mul_(p.addcmul_(p, p, value=-1))
     on.s.mul_(b)
     first, second = on.fields
