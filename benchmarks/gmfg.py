@@ -27,6 +27,7 @@ from descent.papers.gmfg import pg
 from descent.papers.gmfg.instances import initial_intercepts, initial_slopes, instance
 from descent.papers.gmfg.policy_gradient import started
 from descent.papers.gmfg.settings import GRAPHON_NAMES
+from descent.runner.allocator import keep_freed_memory
 
 A, B, Ab, Q, R, H, QT, HT = 0.3, 1.0, 0.4, 1.0, 0.5, 0.8, 1.0, 0.8
 TARGET = 2  # against (b)
@@ -128,6 +129,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=9)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()  # as the study's jobs do; it serves NumPy as well
     N, M, seeds, streams = 100, 50, range(500, 500 + options.seeds), Streams("gmfg")
     game, players, _ = instance(streams, seeds, {"intervals": N, "players": M}, GRAPHON_NAMES)
     K, G = initial_slopes(streams, seeds, N), initial_intercepts(streams, seeds, N, M)

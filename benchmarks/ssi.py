@@ -28,6 +28,7 @@ from descent.core.context import Context
 from descent.core.job import Variant
 from descent.core.streams import Streams
 from descent.papers.ssi.cost import workload
+from descent.runner.allocator import keep_freed_memory
 
 RATE, OMEGA, LEVEL = 0.2, 0.5, 1 / (1 + math.exp(-2.0))
 BLOCK = 1000  # steps a call of the reduced simulator; the d-dimensional one: as given
@@ -127,6 +128,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()  # as the study's jobs do; it serves NumPy as well
     d, context = options.dimension, Context(torch.device("cpu"), Streams("ssi"), {})
     base = {"dimension": d, "rate": RATE, "omega": OMEGA, "width": 1.0, "loss": "sq"}
 

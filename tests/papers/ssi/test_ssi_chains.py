@@ -58,9 +58,11 @@ def slow(seed: int, plan=PLAN, level: float = 0.5) -> float:
         noise = source.draw(block, plan.block // plan.chunk)
         z, chi = noise.z.flatten(0, 1), noise.chi.flatten(0, 1)
         for i in range(plan.block):
-            prepared = model.prepare(z[i : i + 1].double(), chi[i : i + 1].double(), constants)
-            body = single.Single(body.w.clone())
-            model.step(body, tuple(x[0] for x in prepared), constants, model.work(body))
+            work = model.work(body, 1)
+            work.w.copy_(body.w)
+            model.prepare(work, z[i : i + 1], chi[i : i + 1], constants)
+            model.step(work, 0, constants)
+            body = single.Single(work.w)
             if abs(float(body.w[0])) >= level:
                 return block * plan.block + i + 1
     return np.inf

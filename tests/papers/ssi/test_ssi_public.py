@@ -44,8 +44,8 @@ def test_simulate_is_the_study_s_step_on_the_same_streams():
     kappa = rate / d * ones
     chains = [Chain(s, ("own", d), 2, d) for s in seeds]
 
-    def study(target, slope):
-        model = single.single_vector(target, slope, 2, positional=True)
+    def study(target, slope, autograd=False):
+        model = single.single_vector(target, slope, 2, positional=True, autograd=autograd)
         constants = Constants(kappa, single.opposite(kappa))
         body = single.start(0.3 * ones, 0.2 * ones)
         return run_chains(
@@ -60,7 +60,7 @@ def test_simulate_is_the_study_s_step_on_the_same_streams():
         with torch.enable_grad():
             return torch.autograd.grad(attention(s, z).sum(), s)[0]
 
-    same = study(lambda z, c: z.clone(), by_autograd)
+    same = study(lambda z, c: z.clone(), by_autograd, autograd=True)
     for name in ("m", "e"):
         assert_close(own.history[name].numpy(), closed[name], atol=1e-11, rtol=1e-10)
         assert (own.history[name].numpy() == same[name]).all()

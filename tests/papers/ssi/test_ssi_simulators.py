@@ -50,10 +50,11 @@ def pe_model() -> Model:
 
 def one_step(model, body, z, chi, constants):
     """A single step on z (columns, L, R) and chi (T, R)."""
-    prepared = model.prepare(z[None].clone(), chi[None], constants)
-    after = type(body)(body.w.clone())
-    model.step(after, tuple(x[0] for x in prepared), constants, model.work(after))
-    return after
+    work = model.work(body, 1)
+    work.w.copy_(body.w)
+    model.prepare(work, z[None], chi[None], constants)
+    model.step(work, 0, constants)
+    return type(body)(work.w)
 
 
 def unit(x: torch.Tensor) -> torch.Tensor:
@@ -225,8 +226,8 @@ def test_a_shorter_sequence_has_no_noise_at_its_padding_and_a_block_is_keyed(noi
     first, later = kind(CONTEXT, model, chains, plan, 0), kind(CONTEXT, model, chains, plan, 1)
 
     def take(source, k, i):
-        drawn = source.draw(k, 2)
-        return source.unpack(drawn[i] if noise == "device" else type(drawn)(*(x[i] for x in drawn)))
+        drawn = source.draw(k, 2)  # the host's stand until the next draw
+        return source.unpack(drawn[i] if noise == "device" else type(drawn)(*(x[i].clone() for x in drawn)))
 
     a = take(first, 0, 0)
     assert a.z[:, :, 3, 0].eq(0).all() and a.chi[:, 3, 0].eq(0).all() and a.z[:, :, 3, 1].ne(0).all()

@@ -23,23 +23,27 @@ class Affine(NamedTuple):
 
 
 def affine_gradient(game: Game, K: Tensor) -> Affine:
-    """The intercepts' gradient under the slope K (S, N, k, n), from how mean and action answer to G, Z and mu0."""
-    S, N, n, k = K.shape[0], game.intervals, game.n, game.k
+    """The intercepts' gradient under the slope K (S, N, k, n), from how mean and action answer to G, Z and mu0.
+
+    The mean is T (mu0, push) with push = dt (B G + Ab Z), the action K mean + G, so all three answers are columns of one product:
+    (paid + spent K) T, where `paid` and `spent` are a player's prices of mean and action.
+    """
+    N, n, k = game.intervals, game.n, game.k
     T = propagator(game.closed_loop(K))
-    after = T[:, :, n:].reshape(S, (N + 1) * n, N, n)  # the mean's answer to a push at the end of each step
-    mean_by_G = _each_step(after, game.dt * game.B)
-    mean_by_Z = torch.nn.functional.pad(_each_step(after, game.dt * game.Ab), (0, n))  # Z_N pushes nobody
-    mean_by_start = T[:, :, :n]
-    action_by_G, action_by_Z, action_by_start = (
-        dot(K, x[:, : N * n].unflatten(1, (N, n))).flatten(1, 2) for x in (mean_by_G, mean_by_Z, mean_by_start)
-    )
+    mean_by_G = _each_step(T[:, :, n:].unflatten(2, (N, n)), game.dt * game.B)
+    action_by_G = dot(K, mean_by_G[:, : N * n].unflatten(1, (N, n))).flatten(1, 2)
     action_by_G = action_by_G + torch.eye(N * k, dtype=K.dtype, device=K.device)
     paid = (2 / game.dt) * _weighted(game, mean_by_G).mT
     spent = 2 * _stepwise(game.R, action_by_G, k).mT
+    paid_steps, paid_last = paid[:, :, : N * n].unflatten(2, (N, n)), paid[:, :, N * n :]
+    spent_on_mean = dot(spent.unflatten(2, (N, 1, k)), K[:, None])[:, :, :, 0]
+    by = torch.cat([(paid_steps + spent_on_mean).flatten(2), paid_last], 2) @ T
+    by_push = by[:, :, n:].unflatten(2, (N, n))
+    tracked = _each_step(by_push, game.dt * game.Ab) - _each_step(paid_steps, game.H)  # Z_N pushes nobody
     return Affine(
-        paid @ mean_by_G + spent @ action_by_G,
-        paid @ (mean_by_Z - _tracked(game, K)) + spent @ action_by_Z,
-        paid @ mean_by_start + spent @ action_by_start,
+        _each_step(by_push, game.dt * game.B) + spent,
+        torch.cat([tracked, -dot(paid_last, game.HT)], 2),
+        by[:, :, :n],
     )
 
 
@@ -53,21 +57,30 @@ def gradient(a: Affine, offset: Tensor, G: Tensor) -> Tensor:
     return (a.hessian @ G.flatten(1, 2).flatten(2) + offset).reshape(G.shape)
 
 
-def descend(a: Affine, offset: Tensor, G: Tensor, step_size: float, steps: int) -> Tensor:
-    """G after `steps` gradient steps. They are one affine map each, the same one: for many players composed before applied."""
-    x, move = G.flatten(1, 2).flatten(2), step_size * offset
+def descend(a: Affine, Z: Tensor, start: Tensor, G: Tensor, step_size: float, steps: int) -> Tensor:
+    """G after `steps` gradient steps, Z (S, N + 1, n, g, M) frozen; start: initial means (S, n, g, M).
+
+    They are one affine map each, the same one: for many players composed before applied.
+    """
+    x = G.flatten(1, 2).flatten(2)
     if steps < 3 or x.shape[-1] < x.shape[-2]:
+        move = step_size * offset(a, Z, start)
         for _ in range(steps):
             x = torch.baddbmm(x - move, a.hessian, x, alpha=-step_size)
         return x.reshape(G.shape)
+    # m steps: x -> (1 - s H total) x - s total c, total = 1 + A + ... + A^(m - 1) of A = 1 - s H; doubled and raised by one.
     eye = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    once = eye - step_size * a.hessian
-    power, total = once, eye.expand_as(once)  # m steps: x -> power x - total move
-    for bit in f"{steps:b}"[1:]:
-        power, total = power @ power, total + power @ total
+    once = power = torch.add(eye, a.hessian, alpha=-step_size)
+    total = eye.expand_as(once)
+    for i, bit in enumerate(f"{steps:b}"[1:]):
+        total = total + (power if i == 0 else power @ total)
         if bit == "1":
-            power, total = once @ power, eye + once @ total
-    return torch.baddbmm(power @ x, total, move, alpha=-1).reshape(G.shape)
+            total = torch.baddbmm(eye, once, total)
+        power = torch.baddbmm(eye, a.hessian, total, alpha=-step_size)
+    moved = power @ x
+    moved.baddbmm_(total @ a.by_aggregate, Z.flatten(3).flatten(1, 2), alpha=-step_size)
+    moved.baddbmm_(total @ a.by_start, start.flatten(2), alpha=-step_size)
+    return moved.reshape(G.shape)
 
 
 def adjoint_gradient(game: Game, K: Tensor, G: Tensor, Z: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,18 +96,12 @@ def adjoint_gradient(game: Game, K: Tensor, G: Tensor, Z: Tensor, start: Tensor)
 
 def _each_step(after: Tensor, block: Tensor) -> Tensor:
     """(S, rows, N, n) times one matrix (n, c) in every step: (S, rows, N c)."""
-    return (after * block if block.shape == (1, 1) else after @ block).flatten(2)
+    return dot(after, block).flatten(2)
 
 
 def _stepwise(block: Tensor, x: Tensor, size: int) -> Tensor:
     """One matrix on every block of `size` rows of x (S, rows, columns)."""
     return dot(block, x.unflatten(1, (-1, size))).flatten(1, 2)
-
-
-def _tracked(game: Game, K: Tensor) -> Tensor:
-    """H on the blocks of every step, HT on the last: what of Z the mean should be, ((N + 1) n, (N + 1) n)."""
-    eye = torch.eye(game.intervals, dtype=K.dtype, device=K.device)
-    return torch.block_diag(torch.kron(eye, game.H), game.HT)
 
 
 def _weighted(game: Game, x: Tensor) -> Tensor:

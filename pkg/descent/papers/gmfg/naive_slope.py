@@ -12,7 +12,7 @@ from torch import Tensor
 from descent.core.errors import SettingError
 from descent.core.settings import check
 from descent.papers.gmfg.game import Game
-from descent.papers.gmfg.intercept import adjoint_gradient, affine_gradient, descend, offset
+from descent.papers.gmfg.intercept import adjoint_gradient, affine_gradient, descend
 from descent.papers.gmfg.players import Players, population
 from descent.papers.gmfg.policy_gradient import Policy, PopulationMethod, population_method
 from descent.papers.gmfg.recursions import dot
@@ -45,7 +45,7 @@ def naive(
         for _ in range(slope_steps):
             K = K - slope_step_size * naive_gradient(game, K, G, Z, players.start)
         system = affine_gradient(game, K)
-        G = descend(system, offset(system, Z, players.start), G, intercept_step_size, intercept_steps)
+        G = descend(system, Z, players.start, G, intercept_step_size, intercept_steps)
         return Policy(K, G, population(game, players, K, G))
 
     return population_method(game, players, update, slope_steps + intercept_steps)

@@ -56,5 +56,6 @@ def population(game: Game, players: Players, K: Tensor, G: Tensor) -> Tensor:
     F = (game.closed_loop(K)[None, :, :, None] + pull).reshape(g * S, N, M, game.n, game.n)
     mu = recursion(F, push, start)[..., 0].mT.reshape(g, S * (N + 1) * game.n, M)
     # W = U diag(w) U': the eigenvalues go into the small matrix, not over all players.
-    Z = mu @ (players.values[:, :, None] * players.vectors.mT)
-    return Z.reshape(g, S, N + 1, game.n, M).movedim(0, 3).contiguous()
+    Z = G.new_empty(S, N + 1, game.n, g, M)
+    torch.bmm(mu, players.values[:, :, None] * players.vectors.mT, out=Z.movedim(3, 0).flatten(1, 3))
+    return Z

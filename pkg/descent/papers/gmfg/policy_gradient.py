@@ -19,7 +19,7 @@ from torch import Tensor
 from descent.core.method import Method, Nothing
 from descent.core.settings import check
 from descent.papers.gmfg.game import Game
-from descent.papers.gmfg.intercept import affine_gradient, descend, offset
+from descent.papers.gmfg.intercept import affine_gradient, descend
 from descent.papers.gmfg.players import Players, population
 from descent.papers.gmfg.settings import SETTINGS
 from descent.papers.gmfg.slope import natural_gradient, plain_gradient
@@ -82,7 +82,7 @@ def pg(
             K = K - slope_step_size * slope_gradient(game, K)
         # Z is frozen in cost, dynamics and gradient: through it one would find the social optimum, not the equilibrium.
         system = affine_gradient(game, K)
-        G = descend(system, offset(system, Z, players.start), G, intercept_step_size, intercept_steps)
+        G = descend(system, Z, players.start, G, intercept_step_size, intercept_steps)
         return Policy(K, G, population(game, players, K, G))
 
     return population_method(game, players, update, slope_steps + intercept_steps)

@@ -21,16 +21,20 @@ def covariance(game: Game, K: Tensor) -> Tensor:
 
 def cost_to_go(game: Game, K: Tensor) -> Tensor:
     """P (S, N + 1, n, n): P_N = QT, P_k = dt (Q + K' R K) + F' P_{k+1} F."""
-    F = game.closed_loop(K)
-    price = game.dt * (game.Q + dot(K.mT, dot(game.R, K)))
-    last = game.QT.expand(F.shape[0], game.n, game.n)
-    return quadratic_recursion(F.mT.flip(1), price.flip(1), last).flip(1)
+    return _cost_to_go(game, K, game.closed_loop(K))
 
 
 def natural_gradient(game: Game, K: Tensor) -> Tensor:
     """E (S, N, k, n) = 2 (R K + B' P_{k+1} F): the gradient preconditioned by the covariance (geometry-aware)."""
-    P = cost_to_go(game, K)[:, 1:]
-    return 2 * (dot(game.R, K) + dot(game.B.mT, dot(P, game.closed_loop(K))))
+    F = game.closed_loop(K)
+    P = _cost_to_go(game, K, F)[:, 1:]
+    return 2 * (dot(game.R, K) + dot(game.B.mT, dot(P, F)))
+
+
+def _cost_to_go(game: Game, K: Tensor, F: Tensor) -> Tensor:
+    price = game.dt * (game.Q + dot(K.mT, dot(game.R, K)))
+    last = game.QT.expand(F.shape[0], game.n, game.n)
+    return quadratic_recursion(F.mT.flip(1), price.flip(1), last).flip(1)
 
 
 def plain_gradient(game: Game, K: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Many chains as one program: a chunk of steps a launch, finished chains dropped.
 
 A chunk of steps is one call: on CUDA a captured graph, so that a step costs no Python; elsewhere the same function called
-directly, writing into buffers that are made once a chunk. Chains of one experiment share a batch. One that has passed its
+directly, writing into memory that is made once. Chains of one experiment share a batch. One that has passed its
 threshold is dropped at the next border between segments, which changes nothing for the others: rows never mix, noise is keyed by
 the chain and its block (noise.py), and padding is exact (links.Fold).
 """
@@ -29,20 +29,22 @@ from descent.toolbox.capture import captured
 class Model:
     """What a chain is. A body is a NamedTuple of one tensor w (..., R).
 
-    prepare(z, chi, constants) -> tensors with the leading axis steps: all of a chunk that needs no state, at once.
-    work(body) -> the buffers of a step. step(body, prepared[i], constants, work): one step, in place.
+    work(body, steps) -> the memory of a chunk of so many steps, `work.w` like the body's w: what is in it is the state.
+    prepare(work, z, chi, constants): all of a chunk that needs no state, at once. step(work, i, constants): its step i.
     overlap(body) -> (..., R), of bodies with leading axes too.
     columns: normals a token and step. per_token: a chi-square a token (plain network) or one a chain.
-    tokens: L, the padded length.
+    tokens: L, the padded length. autograd: a step differentiates a loss; others run in inference mode, where PyTorch
+    keeps no versions and a small operation costs a fifth less.
     """
 
-    prepare: Callable[[Tensor, Tensor, Any], tuple[Tensor, ...]]
-    work: Callable[[Any], Any]
-    step: Callable[[Any, tuple[Tensor, ...], Any, Any], None]
+    work: Callable[[Any, int], Any]
+    prepare: Callable[[Any, Tensor, Tensor, Any], None]
+    step: Callable[[Any, int, Any], None]
     overlap: Callable[[Any], Tensor]
     columns: int
     per_token: bool
     tokens: int
+    autograd: bool = False
 
 
 class State(NamedTuple):
@@ -82,22 +84,30 @@ def descending(model: Model, constants: Any, threshold: Tensor | None, noise: An
             body, torch.ones(rows, dtype=torch.bool).to(device), torch.zeros(rows, dtype=torch.float64).to(device)
         )
 
+    works: dict[Any, Any] = {}  # made once: a captured graph holds on to its own
+
     def step(state: State, drawn: Any) -> tuple[State, Info]:
-        z, chi = noise.unpack(drawn)
-        body, alive, steps = tree_map(torch.clone, state.body), state.alive, state.steps
-        (w,) = body
-        prepared = model.prepare(z.to(w.dtype, copy=True), chi.to(w.dtype), constants)
-        work = model.work(body)
-        path = None if threshold is None else w.new_empty(len(z), *w.shape)
-        for i, one in enumerate(zip(*(x.unbind(0) for x in prepared), strict=True)):
-            model.step(body, one, constants, work)
+        with torch.inference_mode(not model.autograd):
+            z, chi = noise.unpack(drawn)
+            (w,), alive, steps = state
+            kind = len(z), w.shape, w.dtype, w.device
+            if kind not in works:
+                works[kind] = model.work(state.body, len(z))
+            work = works[kind]
+            work.w.copy_(w)
+            model.prepare(work, z, chi, constants)
+            path = None if threshold is None else w.new_empty(len(z), *w.shape)
+            for i, seen in enumerate([None] * len(z) if path is None else path.unbind(0)):
+                model.step(work, i, constants)
+                if seen is not None:
+                    seen.copy_(work.w)
             if path is not None:
-                path[i] = w
-        if path is not None:
-            # Written so that an overlap that is not a number has not arrived.
-            arrived = model.overlap(type(body)(path)) >= threshold
-            lasting = torch.cat([alive[None], ~arrived]).to(steps.dtype).cumprod(0)[1:]  # 1 until the first passage
-            alive, steps = lasting[-1] > 0, steps + lasting.sum(0)
+                # Written so that an overlap that is not a number has not arrived.
+                arrived = model.overlap(type(state.body)(path)) >= threshold
+                lasting = torch.cat([alive[None], ~arrived]).to(steps.dtype).cumprod(0)[1:]  # 1 until the first passage
+                alive, steps = lasting[-1] > 0, steps + lasting.sum(0)
+        # Clones made outside are ordinary tensors again.
+        body, alive, steps = tree_map(torch.clone, (type(state.body)(work.w), alive, steps))
         return State(body, alive, steps), Info(alive)
 
     return Method(init, captured(step), noise.draw)

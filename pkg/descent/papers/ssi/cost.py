@@ -17,7 +17,7 @@ from descent.core.tree import on_device
 from descent.papers.ssi import single
 from descent.papers.ssi.chains import descending
 from descent.papers.ssi.direct import Direct
-from descent.papers.ssi.links import SIGNS, attention_loss, attention_slope, teacher_diagonal
+from descent.papers.ssi.links import SIGNS, attention_against, attention_loss, teacher_diagonal
 from descent.papers.ssi.noise import Chain, HostNoise, Noise, Plan
 from descent.papers.ssi.transition import attention_model, constants_of, teacher_of
 
@@ -48,17 +48,16 @@ def workload(variant: Variant, context: Context) -> Callable[[], object]:
 
         return reduced
     signs = torch.tensor(SIGNS, dtype=torch.float64, device=device)
-    direct = Direct(
-        lambda s, z: attention_slope(s, teacher_diagonal(z, teacher)), signs, rate=p["rate"], dimension=p["dimension"]
-    )
+    direct = Direct(attention_against(teacher), signs, rate=p["rate"], dimension=p["dimension"])
     rng = context.streams.torch("bench", 0)
-    scale = p["dimension"] ** -0.5
+    shape, scale = (p["chains"], 2, p["dimension"]), p["dimension"] ** -0.5
+    drawn, tokens = torch.empty(shape, dtype=torch.float32), torch.empty(shape, dtype=torch.float64)
 
     def full() -> object:
         state = direct.start(m, m)
         for _ in range(steps):
-            drawn = torch.randn((p["chains"], 2, p["dimension"]), generator=rng, dtype=torch.float32)
-            x = drawn.double().mul_(scale).to(device)
+            torch.randn(shape, generator=rng, out=drawn)
+            x = tokens.copy_(drawn).mul_(scale).to(device)
             if variant.method == "direct":
                 state = direct.step(state, x)
             else:

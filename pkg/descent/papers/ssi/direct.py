@@ -28,7 +28,8 @@ class Direct:
 
     def __init__(self, slope: Callable[[Tensor, Tensor], Tensor], signs: Tensor, *, rate: float, dimension: int):
         self.slope, self.rate, self.dimension = slope, rate, dimension
-        self.signs, self.root = signs[:, None], math.sqrt(dimension)
+        self.root = math.sqrt(dimension)
+        self.signs = signs[:, None] / self.root
 
     def method(self, draw: Callable[[int, int], Tensor] | None = None) -> Method[Vectors, Tensor, Nothing]:
         """The chain as a `Method`: draw(k, count) -> tokens (count, S, L, d) ~ N(0, I/d)."""
@@ -42,13 +43,14 @@ class Direct:
 
     def fields(self, w: Tensor, x: Tensor) -> Tensor:
         """s (L, S) of tokens x (S, L, d): <x_l, w> + P_l <p, w> / sqrt d, without writing the encoding into the tokens."""
-        return torch.bmm(x, w[..., None])[..., 0].T + self.signs * (w[:, 1] / self.root)
+        # A row times a matrix: MKL takes three times as long for the matrix times a column.
+        return torch.addcmul(torch.bmm(w[:, None], x.mT)[:, 0].T, self.signs, w[:, 1])
 
     def step(self, state: Vectors, x: Tensor) -> Vectors:
         """One step on fresh tokens x (S, L, d)."""
         a = self.slope(self.fields(state.w, x), self.root * x[..., 0].T)
         w = torch.baddbmm(state.w[:, None], a.T[:, None], x, alpha=-self.rate)[:, 0]
-        w[:, 1] -= self.rate / self.root * (a * self.signs).sum(0)
+        w[:, 1].sub_((a * self.signs).sum(0), alpha=self.rate)
         return self.normalised(w)
 
     def autograd_step(self, state: Vectors, x: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> Vectors:

@@ -11,7 +11,7 @@ from descent.core.records import Records
 from descent.papers.ssi import single
 from descent.papers.ssi.chains import run_chains
 from descent.papers.ssi.direct import Direct
-from descent.papers.ssi.links import SIGNS, attention_slope, teacher_diagonal
+from descent.papers.ssi.links import SIGNS, attention_against
 from descent.papers.ssi.noise import Chain
 from descent.papers.ssi.rows import plan_of, slices
 from descent.papers.ssi.transition import attention_model, constants_of, teacher_of
@@ -46,14 +46,13 @@ def _direct(variant: Variant, context: Context):
     p, device = variant.params, context.device
     teacher = teacher_of([variant], device)
     signs = torch.tensor(SIGNS, dtype=torch.float64).to(device)
-    direct = Direct(
-        lambda s, z: attention_slope(s, teacher_diagonal(z, teacher)), signs, rate=p["rate"], dimension=p["dimension"]
-    )
+    direct = Direct(attention_against(teacher), signs, rate=p["rate"], dimension=p["dimension"])
     shape, scale = (2, p["dimension"]), p["dimension"] ** -0.5
 
     def draw(k: int, count: int) -> torch.Tensor:
         x = context.streams.normal("tokens", variant.seeds, (count, *shape), k, dtype=torch.float32)
-        return x.double().mul_(scale).transpose(0, 1).contiguous()  # (count, S, 2, d)
+        turned = torch.empty(count, len(variant.seeds), *shape, dtype=torch.float64)
+        return turned.copy_(x.transpose(0, 1)).mul_(scale)
 
     _, trace = iterate(
         context, "direct", direct.start(*_starts(variant, device)), direct.method(draw), steps=p["steps"], block=BLOCK,

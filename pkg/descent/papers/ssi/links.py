@@ -9,6 +9,7 @@ All losses are l = (f - y)^2 / 2 or |T - att|_F^2 / 2 ("sq"); "fro" is |T - att|
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -155,14 +156,34 @@ def _through_products(b: Tensor, s: Tensor) -> Tensor:
 
 
 class Pair:
-    """Buffers of `attention_slope` like s (2, R), and the views of them that it needs."""
+    """What `attention_slope_into` works in: s and a (2, R), and for a chunk of `steps` the goals (steps, 2, R).
 
-    def __init__(self, s: Tensor):
-        self.p, self.b, self.product, self.a = (torch.empty_like(s) for _ in range(4))
-        self.gap, self.common = (s.new_empty(s.shape[1:]) for _ in range(2))
-        self.second = self.p[1]
-        self.first_product, self.second_product = self.product.unbind(0)
-        self.second_a = self.a[1]
+    All is mirrored: s = (s_1, -s_2), a = kappa (dl/ds_1, -dl/ds_2). That leaves a_l Z_l as it is where the second token's
+    noise is turned as well, and spares the signs: the diagonal of att is sigmoid(s_l (s_1 + s_2)) for both tokens.
+    """
+
+    def __init__(self, s: Tensor, a: Tensor, steps: int = 0):
+        self.s, self.a = s, a
+        self.fields, self.squares = s.unbind(0), a.unbind(0)
+        self.p, self.b = torch.empty_like(s), torch.empty_like(s)
+        self.gap, self.double = s.new_empty(s.shape[1:]), s.new_empty(s.shape[1:])
+        self.goal, self.spread = s.new_empty(steps, *s.shape), s.new_empty(steps, 1, *s.shape[1:])
+        self.frobenius: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def weigh(self, kappa: Tensor | float, frobenius: Tensor | None) -> None:
+        """The learning rate over d (R,), which the slopes carry, and which rows have the loss sqrt(2 l_sq)."""
+        self.double.fill_(2).mul_(kappa)
+        if frobenius is not None:
+            # b is divided by the root of half |2 kappa D|^2 + floor: of 2 |D|^2, or of 1; tiny, so that D = 0 stays finite.
+            half = 2 / self.double.square() * frobenius
+            floor = torch.ones_like(half).masked_fill_(frobenius, torch.finfo(half.dtype).tiny)
+            self.frobenius = half, floor, torch.empty_like(half)
+
+    def aim(self, zstar: Tensor, teacher: Mixed) -> Tensor:
+        """The goals -2 kappa diag T of mirrored fields zstar (steps, 2, R)."""
+        torch.add(zstar[:, :1], zstar[:, 1:], out=self.spread)
+        goal = torch.mul(zstar, self.spread, out=self.goal).sigmoid_()
+        return goal.mul_(self.double * (teacher.omega - 1)).sub_(self.double * teacher.omega * teacher.level)
 
 
 def attention_slope(s: Tensor, target: Tensor, frobenius: Tensor | None = None) -> Tensor:
@@ -170,31 +191,49 @@ def attention_slope(s: Tensor, target: Tensor, frobenius: Tensor | None = None) 
 
     frobenius: (R,) bool, the rows whose loss is sqrt(2 l_sq); None when there are none.
     """
-    return attention_slope_into(s, 2 * target, frobenius, Pair(s))
-
-
-def attention_slope_into(s: Tensor, doubled: Tensor, frobenius: Tensor | None, on: Pair) -> Tensor:
-    """`attention_slope` of twice the target, into buffers; what it returns is one of them.
-
-    Each row of a softmax over two entries counts twice, times 1/2: l_sq = D_1^2 + D_2^2, D = diag T - diag att. With
-    x = (s_1, -s_2) (s_1 - s_2) the diagonal is p = sigmoid(x), and b = -dl/dx = 2 D p (1 - p).
-    """
-    p, b, product = on.p, on.b, on.product
-    torch.sub(s[0], s[1], out=on.gap)
-    torch.mul(s, on.gap, out=p)
-    on.second.neg_()
-    torch.sub(doubled, p.sigmoid_(), alpha=2, out=b)
-    if frobenius is not None:
-        torch.mul(b, b, out=product)
-        norm = torch.add(on.first_product, on.second_product, out=on.common)  # 4 |D|^2
-        norm.clamp_(min=torch.finfo(s.dtype).tiny).mul_(0.5).rsqrt_()  # 1 / sqrt(2 |D|^2)
-        b.mul_(torch.where(frobenius, norm, 1.0))
-    b.mul_(p.addcmul_(p, p, value=-1))
-    torch.mul(b, s, out=product)
-    torch.sub(on.second_product, on.first_product, out=on.common)
-    torch.addcmul(on.common, b, on.gap, value=-1, out=on.a)
-    on.second_a.neg_()
+    on = Pair(torch.stack([s[0], -s[1]]), torch.empty_like(s))
+    on.weigh(1.0, frobenius)
+    attention_slope_into(on, -2 * target)
+    on.squares[1].neg_()
     return on.a
+
+
+def attention_against(teacher: Mixed) -> Callable[[Tensor, Tensor], Tensor]:
+    """slope(s, zstar) -> dl/ds (2, R) of the loss "sq" against one teacher, in memory made once: it stands until the next call."""
+    made: dict[torch.Size, tuple[Pair, Tensor, Tensor]] = {}
+
+    def slope(s: Tensor, zstar: Tensor) -> Tensor:
+        if s.shape not in made:
+            on = Pair(torch.empty_like(s), torch.empty_like(s), 1)
+            on.weigh(1.0, None)
+            made[s.shape] = on, torch.empty_like(s)[None], s.new_tensor(SIGNS)[:, None]
+        on, mirrored, signs = made[s.shape]
+        torch.mul(s, signs, out=on.s)
+        torch.mul(zstar, signs, out=mirrored[0])
+        attention_slope_into(on, on.aim(mirrored, teacher)[0])
+        return on.a.mul_(signs)
+
+    return slope
+
+
+def attention_slope_into(on: Pair, goal: Tensor) -> None:
+    """kappa times the mirrored slopes into on.a, from on.s, which is lost; goal (2, R): -2 kappa diag T.
+
+    Each row of a softmax over two entries counts twice, times 1/2: l_sq = D_1^2 + D_2^2, D = diag T - diag att. With the
+    mirrored x_l = s_l (s_1 + s_2) the diagonal is p = sigmoid(x), b = dl/dx = -2 D p (1 - p), and dl/ds_l = b_l (s_1 + s_2) + b . s.
+    """
+    gap = torch.add(*on.fields, out=on.gap)
+    p = torch.mul(on.s, gap, out=on.p).sigmoid_()
+    b = torch.addcmul(goal, p, on.double, out=on.b)
+    if on.frobenius is not None:
+        half, floor, norm = on.frobenius
+        torch.mul(b, b, out=on.a)
+        torch.add(*on.squares, out=norm)
+        b.mul_(torch.addcmul(floor, norm, half, out=norm).rsqrt_())
+    b.mul_(p.addcmul_(p, p, value=-1))
+    on.s.mul_(b)
+    first, second = on.fields
+    torch.addcmul(first.add_(second), b, gap, out=on.a)
 
 
 def attention_loss(s: Tensor, target: Tensor, frobenius: Tensor | None = None) -> Tensor:

@@ -59,31 +59,44 @@ def source(context: Context, model: Any, chains: Sequence[Chain], plan: Plan, fi
 
 
 class HostNoise:
-    """PyTorch's normals and NumPy's gammas, a stream of each for every chain and block."""
+    """PyTorch's normals and NumPy's gammas, a stream of each for every chain and block.
+
+    A block takes the memory of the one before: to fault fresh pages in would cost a third of what the numbers do.
+    """
 
     def __init__(self, context: Context, model: Any, chains: Sequence[Chain], plan: Plan, first: int):
         self.streams, self.model, self.chains, self.plan, self.first = context.streams, model, chains, plan, first
+        rows, chis = len(chains), model.tokens if model.per_token else 1
+        self.z = torch.zeros(rows, plan.block, model.columns, model.tokens, dtype=torch.float32)
+        self.chi = torch.zeros(rows, plan.block, chis, dtype=torch.float32)
+        self.turned = [x.flatten(1).new_empty(x[0].numel(), rows) for x in (self.z, self.chi)]
 
     def draw(self, k: int, count: int) -> Noise:
-        """`count` chunks of block `first + k`, leading axis count. Always drawn whole: a shorter run is a prefix."""
-        model, steps, rows = self.model, self.plan.block, len(self.chains)
-        chis = model.tokens if model.per_token else 1
-        z = torch.empty(rows, steps, model.columns, model.tokens, dtype=torch.float32)
-        chi = np.empty((rows, steps, chis), np.float32)
+        """`count` chunks of block `first + k`, leading axis count. Always drawn whole: a shorter run is a prefix.
+
+        They stand until the next draw.
+        """
+        model, steps, z_rows, chi_rows = self.model, self.plan.block, self.z.unbind(0), self.chi.numpy()
         for row, chain in enumerate(self.chains):
             normal = self.streams.torch("normal", chain.seed, *chain.key, self.first + k)
             gamma = self.streams.numpy("gamma", chain.seed, *chain.key, self.first + k)
-            each = chain.tokens if model.per_token else 1
-            shape = (steps, model.columns, chain.tokens)
-            if chain.tokens == model.tokens:
-                torch.randn(shape, generator=normal, out=z[row])
+            shape, padded = (steps, model.columns, chain.tokens), chain.tokens < model.tokens
+            if padded:
+                z_rows[row][..., : chain.tokens] = torch.randn(shape, generator=normal, dtype=torch.float32)
             else:
-                z[row].zero_()[..., : chain.tokens] = torch.randn(shape, generator=normal, dtype=torch.float32)
-                chi[row] = 0
-            chi[row, :, :each] = 2 * gamma.standard_gamma((chain.dimension - model.columns) / 2, (steps, each))
-        cut = (self.plan.block // self.plan.chunk, self.plan.chunk)
-        turned = [x.flatten(1).T.contiguous().unflatten(0, (*cut, -1))[:count] for x in (z, torch.from_numpy(chi))]
-        return Noise(turned[0].unflatten(2, (model.columns, model.tokens)), turned[1])
+                torch.randn(shape, generator=normal, out=z_rows[row])
+            each = chain.tokens if model.per_token else 1
+            drawn = 2 * gamma.standard_gamma((chain.dimension - model.columns) / 2, steps * each)
+            if model.per_token and padded:
+                chi_rows[row, :, :each] = drawn.reshape(steps, each)
+            else:
+                chi_rows[row].reshape(-1)[:] = drawn
+        cut = (self.plan.block // self.plan.chunk, self.plan.chunk, -1)
+        z, chi = (
+            turned.copy_(x.flatten(1).T).unflatten(0, cut)[:count]
+            for turned, x in zip(self.turned, (self.z, self.chi), strict=True)
+        )
+        return Noise(z.unflatten(2, (model.columns, model.tokens)), chi)
 
     def unpack(self, drawn: Noise) -> Noise:
         return drawn

@@ -9,7 +9,7 @@ vector in R^{Ld} is rescaled to its norm, not each token's, as in the official c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -26,11 +26,15 @@ class Plain(NamedTuple):
 
 
 class Work:
-    """The buffers of a step and the views of them that it needs, made once a chunk."""
+    """The memory of a chunk and the views of it that its steps need, made once.
 
-    def __init__(self, w: Tensor):
+    w: the state. z (steps, 2, L, R), chi (steps, L, R): the noise. goals: what the loss compares with, a tensor a step.
+    """
+
+    def __init__(self, w: Tensor, steps: int):
         _, tokens, rows = w.shape
-        self.residual = w[1]  # w: the state's own, changed in place
+        self.w = torch.empty_like(w)
+        self.residual = self.w[1]
         self.product = torch.empty_like(w)
         self.parts = self.product.unbind(0)
         self.s = w.new_empty(tokens, rows)
@@ -38,6 +42,9 @@ class Work:
         self.squares = self.square.unbind(0)
         self.total = w.new_empty(tokens, rows)
         self.sum = Fold(self.total)
+        self.z, self.chi = w.new_empty(steps, *w.shape), w.new_empty(steps, tokens, rows)
+        self.views = list(zip(self.z.unbind(0), self.chi.unbind(0), strict=True))
+        self.goals: Sequence[Tensor] = ()
 
 
 def start(m: Tensor, mask: Tensor) -> Plain:
@@ -46,24 +53,30 @@ def start(m: Tensor, mask: Tensor) -> Plain:
 
 
 def plain_network(
-    target: Callable[[Tensor, Any], Tensor], slope: Callable[[Tensor, Tensor, Any], Tensor], tokens: int
+    target: Callable[[Tensor, Any], Tensor],
+    slope: Callable[[Tensor, Tensor, Any], Tensor],
+    tokens: int,
+    *,
+    autograd: bool = False,
 ) -> Model:
     """The plain network on `tokens` (padded) tokens.
 
     target(zstar, constants): what the loss compares with, of fields (steps, L, R). slope(s, target, constants) -> a (R,), the
     same for every token, or (L, R); what it is at padding does not matter. constants: kappa (R,) = lr/d and root (R,) = sqrt L.
-    Overlap: ||(m_1..m_L)||_2 / sqrt L.
+    autograd: slope differentiates a loss. Overlap: ||(m_1..m_L)||_2 / sqrt L.
     """
 
-    def prepare(z: Tensor, chi: Tensor, constants: Any) -> tuple[Tensor, ...]:
+    def prepare(on: Work, z: Tensor, chi: Tensor, constants: Any) -> None:
         """z: (steps, 2, L, R); chi: (steps, L, R); both zero at padding."""
-        return z, chi, target(z[:, 0], constants)
+        on.z.copy_(z)
+        on.chi.copy_(chi)
+        on.goals = target(on.z[:, 0], constants).unbind(0)
 
-    def step(state: Plain, drawn: tuple[Tensor, ...], constants: Any, on: Work) -> None:
-        z, chi, goal = drawn
-        w = state.w
+    def step(on: Work, i: int, constants: Any) -> None:
+        z, chi = on.views[i]
+        w = on.w
         torch.mul(w, z, out=on.product)
-        pull = slope(torch.add(*on.parts, out=on.s), goal, constants) * constants.kappa
+        pull = slope(torch.add(*on.parts, out=on.s), on.goals[i], constants) * constants.kappa
         w.addcmul_(z, pull, value=-1)
         torch.mul(w, w, out=on.square)
         on.squares[1].addcmul_(chi, pull * pull)
@@ -71,7 +84,7 @@ def plain_network(
         torch.add(*on.squares, out=on.total)
         w.mul_(on.sum().rsqrt_().mul_(constants.root))
 
-    return Model(prepare, lambda state: Work(state.w), step, overlap, 2, True, tokens)
+    return Model(lambda state, steps: Work(state.w, steps), prepare, step, overlap, 2, True, tokens, autograd)
 
 
 def overlap(state: Plain) -> Tensor:

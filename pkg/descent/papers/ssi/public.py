@@ -171,9 +171,9 @@ def flow(
 def model_of(loss: Loss, tokens: int, method: str, *, positional: bool) -> Model:
     """The model that `simulate` runs: the loss's slopes in place of a closed form."""
     if method == "plain":
-        return plain.plain_network(lambda z, c: z, lambda s, z, c: _slope(loss, s, z), tokens)
+        return plain.plain_network(lambda z, c: z, lambda s, z, c: _slope(loss, s, z), tokens, autograd=True)
     return single.single_vector(
-        lambda z, c: z.clone(), lambda s, z, c: _slope(loss, s, z), tokens, positional=positional
+        lambda z, c: z.clone(), lambda s, z, c: _slope(loss, s, z), tokens, positional=positional, autograd=True
     )
 
 

@@ -17,7 +17,7 @@ from descent.core.job import Job, Variant
 from descent.core.records import Records
 from descent.papers.ssi import single
 from descent.papers.ssi.chains import Model, run_chains
-from descent.papers.ssi.links import Mixed, Pair, attention_slope_into, teacher_diagonal
+from descent.papers.ssi.links import Mixed, Pair, attention_slope_into
 from descent.papers.ssi.noise import Chain
 from descent.papers.ssi.quadrature import level
 from descent.papers.ssi.rows import column, even_points, plan_of, programs, slices
@@ -56,11 +56,12 @@ def constants_of(variants: list[Variant], device: torch.device) -> Constants:
 def attention_model(variants: list[Variant]) -> Model:
     """The attention matrix of two tokens with the opposite positional encoding, of variants of either loss."""
     some = any(v.params["loss"] == "fro" for v in variants)
-    return single.single_vector(
-        lambda z, c: 2 * teacher_diagonal(z, c.teacher),
-        lambda s, doubled, c, on: attention_slope_into(s, doubled, c.teacher.frobenius if some else None, on),
-        2, positional=True, buffers=Pair,
-    )  # fmt: skip
+
+    def target(zstar: Tensor, c: Constants, on: Pair) -> Tensor:
+        on.weigh(c.kappa, c.teacher.frobenius if some else None)
+        return on.aim(zstar, c.teacher)
+
+    return single.single_vector(target, attention_slope_into, 2, positional=True, buffers=Pair)
 
 
 def _together(variants: list[Variant], context: Context, records: Records) -> None:
