@@ -23,12 +23,6 @@ CASES = battery.cases()
 # "job-method" -> (the relative difference that is left, why). See CANNOT in simulated.py.
 LAST_BITS: dict[str, tuple[float, str]] = {}
 
-# What is known to be wrong, by the experiment; once it is mended its case fails here, and leaves the list.
-OPEN = {
-    "dualpriv/game": "the membership game's draws are not moved to the device: it is configured for the CPU",
-    "dualpriv/pretrain": "the curves of three bases are fetched one value at a time: right on a GPU, but slower than it need be",
-}
-
 # CUDA rounds differently from the first step on. What a run amplifies is compared by its medians over seeds.
 CUDA_EARLY, CUDA_LATE = 1e-3, 0.25
 
@@ -58,10 +52,6 @@ def on_cpu(needs):
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_simulated_device_gives_the_cpus_bytes_and_nothing_waits_in_the_loop(case, on_cpu):
     expected, inputs = on_cpu(case)
-    if why := OPEN.get(case.job.id.rsplit("/", 1)[0]):
-        with pytest.raises((RuntimeError, AssertionError)):
-            assert not battery.faults_of_the_loop(case, battery.run(case, DEVICE, inputs))
-        pytest.xfail(why)
     seen = battery.run(case, DEVICE, inputs)
     assert not (faults := battery.faults_of_the_loop(case, seen)), "\n".join(faults)
     if str(case) in LAST_BITS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 from descent.core.errors import SettingError
 from descent.core.settings import Setting, check
@@ -52,12 +53,25 @@ def epsilon(rate: float, noise_multiplier: float, steps: int, delta: float, acco
     `gaussian` (exact, rate 1 only). Raises SettingError.
     """
     _refuse(accountant, rate=rate, noise_multiplier=noise_multiplier, steps=steps, delta=delta)
-    return ACCOUNTANTS[accountant](rate, noise_multiplier, steps, delta)
+    return _spent(accountant, rate, noise_multiplier, steps, delta)
 
 
 def noise_multiplier(budget: float, rate: float, steps: int, delta: float, accountant: str = "rdp") -> float:
     """The smallest sigma whose epsilon is at most `budget`, within 1e-7 of itself from above; 0 if that is infinite."""
     _refuse(accountant, budget=budget, rate=rate, steps=steps, delta=delta)
+    return _least_noise(accountant, budget, rate, steps, delta)
+
+
+# Runs of one study ask the same questions again and again, and each answer takes a quarter of a second.
+
+
+@lru_cache(maxsize=1024)
+def _spent(accountant: str, rate: float, noise_multiplier: float, steps: int, delta: float) -> float:
+    return ACCOUNTANTS[accountant](rate, noise_multiplier, steps, delta)
+
+
+@lru_cache(maxsize=1024)
+def _least_noise(accountant: str, budget: float, rate: float, steps: int, delta: float) -> float:
     if math.isinf(budget) or rate == 0 or steps == 0:
         return 0.0
     spent = ACCOUNTANTS[accountant]

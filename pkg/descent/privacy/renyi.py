@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -53,10 +54,16 @@ def _one_step(q: float, sigma: float, alpha: float) -> float:
 
 def _log_moment_integer(q: float, sigma: float, alpha: float) -> float:
     """ln sum_i C(alpha, i) (1-q)^(alpha-i) q^i exp((i^2-i) / (2 sigma^2)), by log-sum-exp."""
-    i = np.arange(int(alpha) + 1, dtype=float)
-    log_binomial = math.lgamma(alpha + 1) - _lgamma(i + 1) - _lgamma(alpha - i + 1)
+    i, log_binomial = _log_choose(int(alpha))
     terms = log_binomial + (alpha - i) * math.log1p(-q) + i * math.log(q) + (i * i - i) / (2 * sigma**2)
     return float(np.logaddexp.reduce(terms))
+
+
+@lru_cache(maxsize=1024)
+def _log_choose(alpha: int) -> tuple[np.ndarray, np.ndarray]:
+    """i = 0..alpha and ln C(alpha, i)."""
+    i = np.arange(alpha + 1, dtype=float)
+    return i, math.lgamma(alpha + 1) - _lgamma(i + 1) - _lgamma(alpha - i + 1)
 
 
 def _log_moment_fractional(q: float, sigma: float, alpha: float) -> float:

@@ -12,7 +12,7 @@ from test_dualpriv_lora import loss_alone
 from torch.testing import assert_close
 
 from descent.core.errors import SettingError
-from descent.papers.dualpriv import first_order
+from descent.papers.dualpriv import problem as problem_module
 from descent.papers.dualpriv.first_order import PHASES, Noise, batch_sum, clipped_sum, dpsgd
 from descent.papers.dualpriv.problem import sample_gradients, sample_losses
 from descent.papers.dualpriv.sampling import Counts, poisson_batches
@@ -237,7 +237,7 @@ def test_rows_and_samples_in_parts_and_padding_left_out_give_the_same_sum(monkey
     batches = poisson_batches(STREAMS, (500, 501, 502), 12, 5 / 12, 0, 2, 2, torch.float64)
     index, present = batches.index[1], batches.present[1]
     whole = clipped_sum(sample_gradients(problem, theta, index, present), book.clip_norm)
-    monkeypatch.setattr(first_order, "_CACHE", cache)
+    monkeypatch.setattr(problem_module, "_CACHE", cache)
     sizes = batches.counts.at(1)
     assert list(sizes) == present.sum(-1).int().tolist() and len(set(sizes)) > 1
     parts = batch_sum(problem, theta, index, present, book.clip_norm, sizes=sizes, micro_batch=micro_batch)

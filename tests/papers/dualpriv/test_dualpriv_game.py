@@ -2,12 +2,12 @@
 
 import itertools
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from descent.core.context import Context
 from descent.core.streams import Streams
 from descent.papers.dualpriv import game
 from descent.privacy import tpr_fpr_bound
@@ -21,14 +21,18 @@ METHODS = {"dual": 1.0, "dpsgd": 1.0, "m1": 1.0, "m2": 1.0, "dpadam": 0.02, "dpz
 
 
 @pytest.fixture(scope="module")
-def world(digits):
+def context(digits):
     data = {"digits": {"images": digits[0] * 16, "labels": digits[1]}}
-    return game.game_world(SimpleNamespace(device=torch.device("cpu"), streams=Streams("dualpriv"), data=data))
+    return Context(torch.device("cpu"), Streams("dualpriv"), data)
 
 
-def counts(world, method, share, **more):
+def play(context, method, **params):
+    return game.play(context, game.game_world(context), method, {**PARAMS, **params}, 500)
+
+
+def counts(context, method, share, **more):
     few = {"records": 2, "batch": 1} if method == "dpzo" else {}
-    found = game.play(world, method, {**PARAMS, "noise_share": share, "step_size": METHODS[method], **few, **more}, 500)
+    found = play(context, method, noise_share=share, step_size=METHODS[method], **few, **more)
     guessed = found.gain > 1.0
     assert found.present.sum() == len(found.present) // 2
     return int((guessed & found.present).sum()), int((guessed & ~found.present).sum()), len(guessed) // 2
@@ -52,14 +56,14 @@ def test_the_ratio_equals_a_plain_sum_over_all_batches(rate):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_honest_steps_pass_and_leaking_ones_are_caught(world, method):
-    right, wrong, half = counts(world, method, 1.0)
+def test_honest_steps_pass_and_leaking_ones_are_caught(context, method):
+    right, wrong, half = counts(context, method, 1.0)
     assert tpr_fpr_bound(right, half, wrong, half) < 1
-    right, wrong, half = counts(world, method, 0.0)
+    right, wrong, half = counts(context, method, 0.0)
     assert right > 0.75 * half and wrong <= 1
     assert tpr_fpr_bound(right, half, wrong, half) > 1
     # A twentieth of the noise: guessed far more often where the record is there.
-    right, wrong, half = counts(world, method, 0.05)
+    right, wrong, half = counts(context, method, 0.05)
     assert right > 3 * wrong + 10
 
 
@@ -68,7 +72,7 @@ def test_no_two_trials_share_a_stream():
     assert len(set(every)) == len(every) and not set(every) & set(range(200, 3000))
 
 
-def test_the_record_in_question_is_absent_from_half_of_the_trials(world, monkeypatch):
+def test_the_record_in_question_is_absent_from_half_of_the_trials(context, monkeypatch):
     """Its presence is the trial's parity and reaches the sampler; the others can always be drawn."""
     from descent.papers.dualpriv import first_order
 
@@ -81,7 +85,7 @@ def test_the_record_in_question_is_absent_from_half_of_the_trials(world, monkeyp
         return batches
 
     monkeypatch.setattr(first_order, "poisson_batches", spy)
-    game.play(world, "dpsgd", {**PARAMS, "noise_share": 1.0, "trials": 60}, 500)
+    play(context, "dpsgd", noise_share=1.0, trials=60)
     assert [len(b.index) for _, b in seen] == [2, 2]
     for members, batches in seen:
         assert members[:, :-1].all() and np.array_equal(members[:, -1], np.arange(60) % 2 == 0)

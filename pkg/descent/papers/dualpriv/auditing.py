@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from descent.core.job import Job
 from descent.core.records import Records
-from descent.papers.dualpriv.problem import answers
+from descent.papers.dualpriv.plans import PLANS
+from descent.papers.dualpriv.problem import Features, answers
 from descent.papers.dualpriv.scenes import code_words
-from descent.papers.dualpriv.training import Run, record_ledger, train
+from descent.papers.dualpriv.training import Run, open_ledger, record_ledger, train
 from descent.papers.dualpriv.world import World, bases_of
 from descent.privacy.audit import auc, one_run_bound, one_run_correct
 
@@ -42,16 +42,13 @@ def run(job: Job, context: Any) -> Records:
         for base, seeds in bases_of(arrays, variant.seeds):
             world = World.load(arrays, context.data["digits"], context.streams, "content", context.device, base)
             # Every seed has scenes and answers of its own, so an interval over seeds covers their choice.
-            for seed in seeds:
-                row = variant.seeds.index(seed)
-                members = coins[row : row + 1]
-                done = train(
-                    context, world, variant, canaries(world, p["records"], seed), members=members, seeds=(seed,)
-                )
-                found[row], curve = attacked(done, members[0], p["guesses"], p["delta"])
+            rows = [variant.seeds.index(seed) for seed in seeds]
+            splits = [canaries(world, p["records"], seed) for seed in seeds]
+            done = train(context, world, variant, splits, members=coins[rows], seeds=seeds)
+            for row, losses in zip(rows, losses_of(done, p["records"]), strict=True):
+                found[row], curve = attacked(losses, coins[row], p["guesses"], p["delta"])
                 curves.append(curve)
-        assert done.ledger is not None
-        record_ledger(records, variant, done.ledger)
+        record_ledger(records, variant, open_ledger(PLANS[variant.method], p))
         records.add(variant, "nominal_epsilon", np.full(len(coins), float(p["epsilon"])), step=p["steps"])
         for metric in found[0]:
             records.add(variant, metric, np.array([row[metric] for row in found]), step=p["steps"])
@@ -67,9 +64,20 @@ def canaries(world: World, count: int, seed: int):
     return split._replace(answer=torch.from_numpy(drawn).to(world.device))
 
 
-def attacked(done: Run, coins: np.ndarray, guesses: int, delta: float) -> tuple[dict[str, float], np.ndarray]:
-    """What the losses of one trained model tell about the coins (N,), and the ROC curve at ROC_POINTS."""
-    losses = _losses(done, done.theta)
+def losses_of(done: Run, records: int) -> list[np.ndarray]:
+    """Of each trained model the losses (N,) on its own records."""
+    sets = zip(*(z.split(records) for z in done.problem.train), strict=True)
+    with torch.no_grad():
+        losses = [
+            answers(done.problem, theta, Features(*own))[1][0]
+            for theta, own in zip(done.theta.split(1), sets, strict=True)
+        ]
+    # A diverged model tells nothing of one record more than of another.
+    return [torch.nan_to_num(z, nan=torch.inf).cpu().numpy() for z in losses]
+
+
+def attacked(losses: np.ndarray, coins: np.ndarray, guesses: int, delta: float) -> tuple[dict[str, float], np.ndarray]:
+    """What the losses (N,) of one trained model tell about the coins (N,), and the ROC curve at ROC_POINTS."""
     right = one_run_correct(-losses, coins, guesses)
     area, low, high = auc(-losses, coins)
     row = {
@@ -79,13 +87,6 @@ def attacked(done: Run, coins: np.ndarray, guesses: int, delta: float) -> tuple[
         "mia_auc": area, "mia_auc_low": low, "mia_auc_high": high,
     }  # fmt: skip
     return {metric: float(value) for metric, value in row.items()}, _roc(losses[coins], losses[~coins])
-
-
-def _losses(done: Run, theta: Tensor) -> np.ndarray:
-    with torch.no_grad():
-        losses = answers(done.problem, theta, done.problem.train)[1][0]
-    # A diverged model tells nothing of one record more than of another.
-    return torch.nan_to_num(losses, nan=torch.inf).cpu().numpy()
 
 
 def _roc(member: np.ndarray, other: np.ndarray) -> np.ndarray:

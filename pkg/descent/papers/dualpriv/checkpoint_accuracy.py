@@ -6,7 +6,7 @@ sample; the adapter and the sums are float32, the decoder runs in the checkpoint
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -70,7 +70,9 @@ def gradient(task: Task, theta: Tensor, record: Record) -> list[Tensor]:
     return [part.flatten(2).float() for part in parts]
 
 
-def private_step(task: Task, plan: Plan, ledger: Ledger, params: dict, state: State, noise: Noise) -> State:
+def private_step(
+    task: Task, plan: Plan, ledger: Ledger, params: Mapping[str, Any], state: State, noise: Noise
+) -> State:
     """DP-SGD, Dual-Priv or DPZero on the records that were drawn."""
     theta, lr = state.theta, params["step_size"]
     if plan.order == "zeroth":
@@ -147,6 +149,7 @@ def drawn(streams: Any, seed: int, ledger: Ledger, layout: Layout):
 
     def draw(k: int, count: int) -> Noise:
         batch = poisson_batches(streams, (seed,), ledger.records, ledger.rate, k, count, 1)
+        assert batch.counts is not None
         size = batch.counts.at(k)[0]
         normal = streams.normal("noise", (seed,), (count, layout.size), k, dtype=torch.float32).transpose(0, 1)
         scalar = streams.normal("scalar noise", (seed,), (count,), k).T.float()

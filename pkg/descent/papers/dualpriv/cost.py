@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from descent.core.job import Job, Variant
+from descent.core.method import Unseeded
 from descent.core.tree import on_device, tree_map
 from descent.papers.dualpriv import footprint
 from descent.papers.dualpriv.first_order import dpsgd
@@ -96,12 +97,14 @@ def _step(variant: Variant, context: Any) -> Callable[[], object]:
         budget=3.0, delta=1e-5, records=_POOL * batch, batch=batch, steps=100,
         clip_norm=p["slope_clip"] if zeroth else p["clip_norm"],
     )  # fmt: skip
+    method: Unseeded
     if zeroth:
         method = dpzero(problem, ledger, step_size=p["step_size"], probe=p["probe"])
     else:
         method = dpsgd(problem, ledger, step_size=p["step_size"], keep=p["keep"] if plan.blocks else 1.0)
     seed = variant.seeds[0]
     state = method.init(initial(problem.layout, [context.streams.torch("adapter", seed)]).to(context.device))
+    assert method.drawing is not None
     noise = on_device(method.drawing(context.streams, (seed,), _DRAWN)(0, _DRAWN), context.device)
 
     def step() -> None:

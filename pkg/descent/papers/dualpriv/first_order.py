@@ -23,7 +23,7 @@ from descent.core.method import Nothing, Unseeded
 from descent.core.settings import check
 from descent.core.streams import Streams
 from descent.papers.dualpriv.blocks import BlockMap, block_map, largest, masked, scores
-from descent.papers.dualpriv.problem import Problem, sample_gradients
+from descent.papers.dualpriv.problem import Problem, check_records, sample_gradients, together
 from descent.papers.dualpriv.sampling import Counts, graph_width, poisson_batches
 from descent.papers.dualpriv.settings import SETTINGS
 from descent.privacy.ledger import Ledger
@@ -31,8 +31,6 @@ from descent.toolbox.capture import captured
 
 PHASES = 10
 """Parts of a run for which it is counted how often each block was kept."""
-
-_CACHE = 6 * 2**20  # bytes of one hidden activation; six rows at once are 25 % slower than fewer on a CPU
 
 
 class State(NamedTuple):
@@ -48,7 +46,7 @@ class State(NamedTuple):
 class Noise(NamedTuple):
     """One step's random numbers."""
 
-    index: Tensor  # (S, b) the Poisson batch
+    index: Tensor  # (S, b) the Poisson batch  # pyright: ignore[reportIncompatibleMethodOverride]: tuple.index is not used
     present: Tensor  # (S, b) 1 for a record, 0 for padding
     counts: Counts | None  # of the block; None: every place counts
     normal: Tensor  # (S, p) standard normals
@@ -69,7 +67,9 @@ def clipped_sum(gradients: Sequence[Tensor], clip_norm: float) -> Tensor:
     """sum_i c_i g_i (S, p) over the records whose gradient is finite. Others are set to 0 in place (0 * inf is not 0)."""
     factors = clip_factors(gradients, clip_norm)
     lost = (factors == 0).transpose(-1, -2)  # (S, b, 1)
-    return torch.cat([(factors @ g.masked_fill_(lost, 0.0))[:, 0] for g in gradients], -1)
+    if lost.device.type != "cpu" or lost.any():  # a CPU need not be waited for, and writing all gradients takes time
+        gradients = [g.masked_fill_(lost, 0.0) for g in gradients]
+    return torch.cat([(factors @ g)[:, 0] for g in gradients], -1)
 
 
 def batch_sum(
@@ -87,23 +87,13 @@ def batch_sum(
     sizes: (S,), beyond which a row is padding.
     """
     sums = []
-    for rows in _together(problem, sizes or [index.shape[1]] * len(theta)):
-        width = max(1, *(sizes[rows] if sizes else index.shape[1:]))
+    for rows, width in together(problem, sizes or [index.shape[1]] * len(theta)):
         parts = zip(*(z[rows, :width].split(micro_batch or width, 1) for z in (index, present)), strict=True)
         total = 0
         for part, there in parts:
             total = total + clipped_sum(sample_gradients(problem, theta[rows], part, there), clip_norm)
         sums.append(total)
     return torch.cat(sums)
-
-
-def _together(problem: Problem, sizes: Sequence[int]) -> list[slice]:
-    """Neighbouring rows whose activations are held together: on a CPU as many as the cache takes, else all."""
-    x = problem.train.x
-    if x.device.type != "cpu":
-        return [slice(0, len(sizes))]
-    most = _CACHE // (max(1, *sizes) * x.shape[1] * problem.layout.shape.hidden * x.element_size())
-    return [slice(at, at + max(1, most)) for at in range(0, len(sizes), max(1, most))]
 
 
 def released(
@@ -135,15 +125,15 @@ def dpsgd(
     up, so it changes memory and rounding only.
 
     The rate, the number of steps, the clip norm and the noise are the ledger's. Raises SettingError, also when the
-    ledger's noise does not keep its budget.
+    ledger's noise does not keep its budget or the problem does not hold its records.
     """
     check("dualpriv", SETTINGS, step_size=step_size, keep=keep, block_score=block_score, optimiser=optimiser)
     check("dualpriv", SETTINGS, micro_batch=micro_batch)
     ledger.confirm()
+    check_records(problem, ledger)
     device = problem.train.x.device
     layout = problem.layout
     blocks = block_map(layout, device)
-    records = len(problem.train.answer)
 
     def init(theta: Tensor) -> State:
         moments = torch.zeros_like(theta) if optimiser == "adam" else theta[:, :0]
@@ -172,7 +162,7 @@ def dpsgd(
         def drawn(k: int, count: int) -> Noise:
             dtype = problem.train.x.dtype
             batches = poisson_batches(
-                streams, seeds, records, ledger.rate, k, count, block, dtype, members, graph_width(device)
+                streams, seeds, ledger.records, ledger.rate, k, count, block, dtype, members, graph_width(device)
             )
             normal = streams.normal("noise", seeds, (count, layout.size), k, dtype=dtype).transpose(0, 1)
             width = len(layout.blocks) if block_score == "random" else 0

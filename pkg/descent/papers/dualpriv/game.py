@@ -15,20 +15,20 @@ Axes: R trials, n records (the last is the one in question), p parameters.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from descent.core.iterate import iterate
 from descent.core.job import Job
 from descent.core.records import Records
-from descent.core.tree import tree_map
 from descent.papers.dualpriv.first_order import clip_factors
 from descent.papers.dualpriv.lora import initial
 from descent.papers.dualpriv.model import Sizes, initial_parameters
 from descent.papers.dualpriv.plans import PLANS, Plan
+from descent.papers.dualpriv.pretraining import flat, named
 from descent.papers.dualpriv.problem import Problem, sample_gradients, sample_losses
 from descent.papers.dualpriv.training import (
     adapter,
@@ -51,6 +51,13 @@ _FLOOR = 0.02  # least deviation that the attacker reckons with, in clip norms: 
 _ROWS = 200  # trials whose gradients are held together
 
 
+class Attacked(NamedTuple):
+    """A run and what its attacker has seen of it."""
+
+    run: Any  # the method's state, a row a trial
+    gain: Tensor  # (R,) float64
+
+
 class Trials(NamedTuple):
     """What one seed's game gave."""
 
@@ -66,7 +73,7 @@ def run(job: Job, context: Any) -> Records:
         p = variant.params
         counts: dict[str, list[float]] = {}
         for seed in variant.seeds:
-            found = play(world, variant.method, p, seed)
+            found = play(context, world, variant.method, p, seed)
             guessed = found.gain > p["threshold"]
             half = int(found.present.sum())
             right, wrong = int((guessed & found.present).sum()), int((guessed & ~found.present).sum())
@@ -87,12 +94,11 @@ def run(job: Job, context: Any) -> Records:
 
 def game_world(context: Any) -> World:
     """A small untrained base."""
-    weights = initial_parameters(SIZES, context.streams.torch("game base", FIXED))
-    weights = {name: z.to(context.device) for name, z in weights.items()}
-    return World(SIZES, "content", weights, context.data["digits"], context.streams, context.device)
+    weights = flat(initial_parameters(SIZES, context.streams.torch("game base", FIXED))).to(context.device)
+    return World(SIZES, "content", named(SIZES, weights), context.data["digits"], context.streams, context.device)
 
 
-def play(world: World, method: str, params: Mapping[str, Any], seed: int) -> Trials:
+def play(context: Any, world: World, method: str, params: Mapping[str, Any], seed: int) -> Trials:
     """All trials of one seed."""
     plan = PLANS[method]
     ledger = open_ledger(plan, params)
@@ -105,20 +111,29 @@ def play(world: World, method: str, params: Mapping[str, Any], seed: int) -> Tri
     present = np.arange(trials) % 2 == 0
     members = np.ones((trials, params["records"]), dtype=bool)
     members[:, -1] = present
+    assert built.drawing is not None
     draw = quieter(built.drawing(world.streams, rows, BLOCK, members), params["noise_share"])
     start = initial(problem.layout, [world.streams.torch("adapter", seed)]).to(world.device)
-    state = built.init(start.expand(trials, -1).clone())
-    gain = torch.zeros(trials, dtype=torch.float64)
     attacker = Attacker(problem, ledger, plan, params)
-    for k in range(-(-steps // BLOCK)):
-        noise = draw(k, min(BLOCK, steps - k * BLOCK))
-        for i in range(len(noise.normal)):
-            drawn = tree_map(lambda z, i=i: z[i], noise)
-            with torch.no_grad():
-                after = built.update(state, drawn)
-                gain += attacker.gain(state, after, getattr(drawn, "direction", None))
-            state = after
-    return Trials(gain.numpy(), present)
+
+    def step(state: Attacked, noise: Any) -> Attacked:
+        after = built.update(state.run, noise)
+        return Attacked(after, state.gain + attacker.gain(state.run, after, getattr(noise, "direction", None)))
+
+    _, trace = iterate(
+        context,
+        f"{method}, noise share {params['noise_share']}, seed {seed}",
+        Attacked(
+            built.init(start.expand(trials, -1).clone()), torch.zeros(trials, dtype=torch.float64, device=world.device)
+        ),
+        step,
+        steps=steps,
+        block=BLOCK,
+        draw=draw,
+        measure=lambda state: {"gain": state.gain},
+        at=(steps,),
+    )
+    return Trials(trace.last("gain"), present)
 
 
 class Attacker:
@@ -131,20 +146,17 @@ class Attacker:
     def gain(self, before: Any, after: Any, direction: Tensor | None) -> Tensor:
         """(R,) log of P(what was seen | the record may be drawn) / P(... | it is not there), one step."""
         parts = []
-        for rows in torch.arange(len(before.theta)).split(_ROWS):
-            seen = (
-                [z[rows] if torch.is_tensor(z) else z for z in (before.theta, before.first)]
-                if direction is None
-                else []
-            )
+        for at in range(0, len(before.theta), _ROWS):
+            rows = slice(at, at + _ROWS)
+            theta, moved = before.theta[rows], after.theta[rows]
             if direction is None:
-                update = self._noisy_sum(seen[0], seen[1], after.theta[rows], after.first[rows])
-                effects = self._gradients(seen[0]) * (update != 0)[:, None]  # of the blocks that were kept
+                update = self._noisy_sum(theta, before.first[rows], moved, after.first[rows])
+                effects = self._gradients(theta) * (update != 0)[:, None]  # of the blocks that were kept
             else:
                 z = direction[rows]
-                moved = ((before.theta[rows] - after.theta[rows]) * z).sum(-1, keepdim=True)
-                update = moved / z.square().sum(-1, keepdim=True) * self.ledger.batch / self.params["step_size"]
-                effects = self._slopes(before.theta[rows], z)
+                along = ((theta - moved) * z).sum(-1, keepdim=True)
+                update = along / z.square().sum(-1, keepdim=True) * self.ledger.batch / self.params["step_size"]
+                effects = self._slopes(theta, z)
             parts.append(log_ratio(update.double(), effects.double(), self.ledger.rate, self.deviation))
         return torch.cat(parts)
 
@@ -180,17 +192,15 @@ def log_ratio(update: Tensor, effects: Tensor, rate: float, deviation: float) ->
     Every record but the last is in with probability `rate`; the last one too, or not at all. Noise N(0, deviation^2).
     """
     count = effects.shape[1]
-    choices = torch.tensor(
-        list(product((0.0, 1.0), repeat=count)), dtype=update.dtype, device=update.device
-    )  # (2^n, n)
+    bits = torch.arange(count - 1, -1, -1, device=update.device)
+    choices = ((torch.arange(2**count, device=update.device)[:, None] >> bits) & 1).to(update.dtype)  # (2^n, n)
     gram = effects @ effects.transpose(-1, -2)
     along = (effects @ update[..., None])[..., 0]  # (R, n)
     fit = along @ choices.T - 0.5 * torch.einsum("ci,rij,cj->rc", choices, gram, choices)
     others = choices[:, :-1].sum(-1)
     weight = others * np.log(rate) + (count - 1 - others) * np.log1p(-rate) if rate < 1 else _certain(others, count - 1)
     score = fit / deviation**2 + weight
-    is_in = choices[:, -1] == 1
-    absent, included = (torch.logsumexp(score[:, part], -1) for part in (~is_in, is_in))
+    absent, included = (torch.logsumexp(score[:, last::2], -1) for last in (0, 1))  # the last record's bit alternates
     if rate == 1:
         return included - absent
     return torch.logaddexp(included + np.log(rate), absent + np.log1p(-rate)) - absent

@@ -70,10 +70,11 @@ def load_checkpoint(folder: str | Path, device: torch.device, dtype: torch.dtype
         raise DataError(
             f"a checkpoint is read by the package transformers, which cannot be imported ({error})"
         ) from None
-    local = {"local_files_only": True}
-    net = LlavaForConditionalGeneration.from_pretrained(folder, dtype=dtype, attn_implementation="eager", **local)
+    net = LlavaForConditionalGeneration.from_pretrained(
+        folder, dtype=dtype, attn_implementation="eager", local_files_only=True
+    )
     shape = _shape(net.config.text_config, folder)
-    net = net.to(device).eval().requires_grad_(False)
+    net = net.to(device=device).eval().requires_grad_(False)
     language = net.model.language_model
     return Checkpoint(
         shape,
@@ -81,8 +82,8 @@ def load_checkpoint(folder: str | Path, device: torch.device, dtype: torch.dtype
         language.embed_tokens.weight,
         net.model.vision_tower,
         net.model.multi_modal_projector,
-        AutoTokenizer.from_pretrained(folder, **local),
-        AutoImageProcessor.from_pretrained(folder, **local),
+        AutoTokenizer.from_pretrained(folder, local_files_only=True),
+        AutoImageProcessor.from_pretrained(folder, local_files_only=True),
     )
 
 

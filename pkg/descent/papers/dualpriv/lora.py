@@ -145,7 +145,7 @@ class _Adapted(torch.autograd.Function):
         return y.unflatten(1, x.shape[1:3])
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx, grad):  # pyright: ignore[reportIncompatibleMethodOverride]: one output, one gradient
         x, weight, a, b, low = ctx.saved_tensors
         maps, rank = b.shape[1:3]
         flat = grad.flatten(1, 2)

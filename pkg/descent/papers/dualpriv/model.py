@@ -158,7 +158,8 @@ def answer_logits(sizes: Sizes, w: Parameters, visual: Tensor, text: Tensor, kin
 def _class_projections(sizes: Sizes, w: Parameters, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     h = _norm(w, "vision.2.norm1", hidden)
     query = _linear(w, "vision.2.q", h[:, :1])
-    return tuple(_heads(sizes, z) for z in (query, _linear(w, "vision.2.k", h), _linear(w, "vision.2.v", h)))
+    key, value = _linear(w, "vision.2.k", h), _linear(w, "vision.2.v", h)
+    return _heads(sizes, query), _heads(sizes, key), _heads(sizes, value)
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -100,5 +100,6 @@ def _examine(records: Records, variant, world: World, params, seed: int) -> None
             found[f"digit_recall_{way}"] = digit_recall(world.token_score(test, way), test.on_digit, params["dominant"])
         digit = model.digit_logits(world.sizes, world.weights, test.encoded.hidden).argmax(-1)
         found["public_accuracy_cls"] = (digit == test.digit).to(torch.float32).mean()
-    for metric, value in found.items():
+    values = torch.stack([value.double() for value in found.values()]).cpu()  # all at once
+    for metric, value in zip(found, values, strict=True):
         records.add(variant, metric, value.reshape(1), step=params["base_steps"], seeds=[seed])

@@ -39,7 +39,7 @@ class State(NamedTuple):
 class Batch(NamedTuple):
     """One step's scenes and learning rate, and Adam's two bias corrections."""
 
-    index: Tensor  # (B,)
+    index: Tensor  # (B,)  # pyright: ignore[reportIncompatibleMethodOverride]: tuple.index is not used
     rate: Tensor  # ()
     corrections: Tensor  # (2,)
 

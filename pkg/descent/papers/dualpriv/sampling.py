@@ -31,7 +31,7 @@ class Counts(NamedTuple):
 class Batches(NamedTuple):
     """Batches of `count` steps, on the host."""
 
-    index: Tensor  # (count, S, b) int64
+    index: Tensor  # (count, S, b) int64  # pyright: ignore[reportIncompatibleMethodOverride]: tuple.index is not used
     present: Tensor  # (count, S, b) float: 1 for a record, 0 for padding
     counts: Counts | None  # None: every place is computed, padding too
 

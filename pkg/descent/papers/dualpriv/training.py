@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from descent.core.iterate import Trace, iterate
@@ -15,7 +16,7 @@ from descent.core.records import Records
 from descent.papers.dualpriv.first_order import dpsgd
 from descent.papers.dualpriv.lora import Layout, initial, layout
 from descent.papers.dualpriv.plans import PLANS, Plan
-from descent.papers.dualpriv.problem import Features, Problem
+from descent.papers.dualpriv.problem import Features, Problem, in_a_row
 from descent.papers.dualpriv.world import Split, World
 from descent.papers.dualpriv.zeroth_order import dpzero
 from descent.privacy.calibrate import epsilon
@@ -96,6 +97,17 @@ def watched(draw: Callable[[int, int], Any], witness: Witness) -> Callable[[int,
     return seen
 
 
+def of_own_records(draw: Callable[[int, int], Any], records: int) -> Callable[[int, int], Any]:
+    """The same draws, row i drawing from the i-th of several sets of `records` records."""
+
+    def moved(k: int, count: int) -> Any:
+        noise = draw(k, count)
+        first = records * torch.arange(noise.index.shape[1])[:, None]
+        return noise._replace(index=noise.index + first)
+
+    return moved
+
+
 def quieter(draw: Callable[[int, int], Any], share: float) -> Callable[[int, int], Any]:
     """The same draws with `share` of the noise: a planted leak, which every audit must catch."""
 
@@ -110,7 +122,7 @@ def train(
     context: Any,
     world: World,
     variant: Variant,
-    train_split: Split,
+    train_split: Split | Sequence[Split],
     measure: Callable[[Problem, Tensor], dict[str, Tensor]] | None = None,
     at: tuple[int, ...] = (),
     members: np.ndarray | None = None,
@@ -118,21 +130,27 @@ def train(
 ) -> Run:
     """Train `variant` on its seeds (or on these of them) at once, on one base.
 
-    measure(problem, theta (S, p)) -> metric: (S,), called at the steps `at`. members: (S, N) bool, which records each
-    seed may draw (the audit's coins); all of them by default. A variant with a `noise_share` below 1 leaks on purpose;
-    the draws of every other one are held against its ledger. Raises SettingError when they are not what it accounts for.
+    train_split: the private records of all seeds, or one split a seed. measure(problem, theta (S, p)) -> metric: (S,),
+    called at the steps `at`. members: (S, N) bool, which records each seed may draw (the audit's coins); all of them by
+    default. A variant with a `noise_share` below 1 leaks on purpose; the draws of every other one are held against its
+    ledger. Raises SettingError when they are not what it accounts for.
     """
     plan, params = PLANS[variant.method], variant.params
     seeds = variant.seeds if seeds is None else seeds
     ledger = open_ledger(plan, params)
-    inputs = tokens_of(world, train_split, plan, params, fusion_std(ledger, plan, params))
+    splits: Sequence[Split] = [train_split] if isinstance(train_split, Split) else train_split
+    std = fusion_std(ledger, plan, params)
+    parts = [tokens_of(world, split, plan, params, std) for split in splits]
+    inputs = parts[0] if len(parts) == 1 else in_a_row(parts)
     problem = Problem(adapter(world, params), world.frozen, world.rotation(inputs.x.shape[1]), inputs)
     start = initial(problem.layout, [world.streams.torch("adapter", seed) for seed in seeds])
     method = method_of(problem, ledger, plan, params)
+    assert method.drawing is not None
     draw = method.drawing(world.streams, seeds, BLOCK, members)
     share = params.get("noise_share", 1.0)
     witness = Witness(ledger, seeds, BLOCK, None if members is None else members.sum(1))
     draw = watched(draw, witness) if share == 1 else quieter(draw, share)
+    draw = draw if len(parts) == 1 else of_own_records(draw, ledger.records)
     state, trace = iterate(
         context,
         f"{variant.key}, base {world.base}, seeds {' '.join(map(str, seeds))}",

@@ -22,7 +22,7 @@ from torch import Tensor
 from descent.core.method import Nothing, Unseeded
 from descent.core.settings import check
 from descent.core.streams import Streams
-from descent.papers.dualpriv.problem import Problem, sample_losses
+from descent.papers.dualpriv.problem import Problem, check_records, sample_losses
 from descent.papers.dualpriv.sampling import Counts, graph_width, poisson_batches
 from descent.papers.dualpriv.settings import SETTINGS
 from descent.privacy.ledger import Ledger
@@ -37,7 +37,7 @@ class State(NamedTuple):
 class Noise(NamedTuple):
     """One step's random numbers; `direction` is public."""
 
-    index: Tensor  # (S, b) the Poisson batch
+    index: Tensor  # (S, b) the Poisson batch  # pyright: ignore[reportIncompatibleMethodOverride]: tuple.index is not used
     present: Tensor  # (S, b) 1 for a record, 0 for padding
     counts: Counts | None  # of the block; None: every place counts
     direction: Tensor  # (S, p) the paper's z
@@ -60,7 +60,7 @@ def dpzero(
     """step_size: lr along z. probe: mu, the length of the two-sided difference. Raises SettingError."""
     check("dualpriv", SETTINGS, step_size=step_size, probe=probe)
     ledger.confirm()
-    records = len(problem.train.answer)
+    check_records(problem, ledger)
     multiple = graph_width(problem.train.x.device)
 
     @captured
@@ -83,7 +83,9 @@ def dpzero(
     ) -> Callable[[int, int], Noise]:
         def drawn(k: int, count: int) -> Noise:
             dtype = problem.train.x.dtype
-            batches = poisson_batches(streams, seeds, records, ledger.rate, k, count, block, dtype, members, multiple)
+            batches = poisson_batches(
+                streams, seeds, ledger.records, ledger.rate, k, count, block, dtype, members, multiple
+            )
             shape = (count, problem.layout.size)
             direction = streams.normal("direction", seeds, shape, k, dtype=dtype).transpose(0, 1).contiguous()
             normal = streams.normal("scalar noise", seeds, (count,), k).T.to(dtype)
