@@ -148,6 +148,10 @@ def test_what_cannot_be_padded_is_refused():
     task = tasks(1)
     with pytest.raises(SettingError, match="share a batch only where all widths equal the rows"):
         descent(task, [Network(5, 5, 2, 7), Network(5, 5, 3, 7)], step_size=0.1)
+    with pytest.raises(SettingError, match="share a batch only where all widths equal the rows"):
+        descent(
+            task, [Network(5, 5, 2, 5), Network(5, 5, 3, 7)], step_size=0.1
+        )  # the deeper one is as wide as it likes
     with pytest.raises(SettingError, match="descent: `step_size` must lie in"):
         descent(task, [Network(5, 5, 2, 7)] * 2, step_size=0.0)
     with pytest.raises(ValueError, match="grouped by activation"):

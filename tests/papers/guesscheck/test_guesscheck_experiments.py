@@ -179,6 +179,27 @@ def test_the_accelerated_samplers_record_what_rejection_finds(sampler):
             assert value(frame, "guesses", seed) == 8000
 
 
+def test_subset_simulation_records_every_thin_th_sweep_of_the_kept_rounds():
+    """Where nothing is rejected all chains are draws of the prior, whose mean test loss is known."""
+    more = {
+        "tolerance": 50.0,
+        "sampler": "subset",
+        "chains": 128,
+        "replicates": 4,
+        "least": 1.0,
+        "burn_in": 0,
+        "kept": 3,
+    }
+    frame = records(("guess_check", (702,), {**more, "sweeps": 6, "thin": 2}))
+    assert value(frame, "accepted", 702) == 4 * 128 * 3 * 3
+    matrices, target = world(702)
+    unseen = (
+        target.ravel()
+        - matrices.reshape(15, 25).T @ np.linalg.lstsq(matrices.reshape(15, 25).T, target.ravel(), rcond=None)[0]
+    )
+    assert value(frame, "error", 702) == pytest.approx(0.2 + (unseen**2).sum() / 10, rel=0.15)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
