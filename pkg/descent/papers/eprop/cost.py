@@ -4,6 +4,8 @@ A call is one update of every seed: the stacked step makes all of them at once, 
 beforehand and batches made by index arithmetic for both.
 """
 
+# pyright: reportCallIssue=false, reportOperatorIssue=false, reportOptionalMemberAccess=false
+# (parameters that are registered by name are no attributes to the checker)
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -65,11 +65,11 @@ def gradients(
     F = feedback if rule.random_feedback else parameters.V
     options = {"alpha": alpha, "activation": activation}
     if rule.path == "none":
-        sums, start = traced(F, activity, errors, **options)
+        sums, start = traced(F, activity, errors, **options)  # pyright: ignore[reportArgumentType]: `learner` gives a rule its feedback
     else:
-        M = W if rule.path == "exact" else cells @ W @ cells.mT
+        M = W if rule.path == "exact" else cells @ W @ cells.mT  # pyright: ignore[reportOptionalOperand, reportOptionalMemberAccess]: likewise
         slope = None if rule.path == "exact" else CELL_SLOPE
-        sums, start = adjoint(F, M, activity, errors, path_slope=slope, window=rule.window, **options)
+        sums, start = adjoint(F, M, activity, errors, path_slope=slope, window=rule.window, **options)  # pyright: ignore[reportArgumentType]: likewise
     N, d = W.shape[-1], errors.output.flatten(1, 2)
     V = torch.bmm(d.mT, activity.hidden.flatten(1, 2))
     dW = wiring.learned(sums[..., :N], parameters.W)
@@ -115,7 +115,7 @@ def adjoint(
         else:
             torch.add(reached, later, alpha=1 - alpha, out=back[:, t - 1, :, :N])
     lam = back[:, :T, :, :N].flatten(1, 2)
-    return torch.bmm(lam.mT, activity.sent[:, :T].flatten(1, 2)).mul_(alpha), start
+    return torch.bmm(lam.mT, activity.sent[:, :T].flatten(1, 2)).mul_(alpha), start  # pyright: ignore[reportPossiblyUnboundVariable]: t = 0 comes last
 
 
 def traced(F: Tensor, activity: Activity, errors: Errors, *, alpha: float, activation: str) -> tuple[Tensor, Tensor]:

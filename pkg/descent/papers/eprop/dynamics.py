@@ -43,7 +43,7 @@ def run(job: Job, context: Context) -> Records:
             found["dynamics_to_bptt"],
             status=_status(found["dynamics_to_bptt"]),
         )
-    _map(records, trained | dict(context.needs["gains"].arrays), first)
+    _map(records, trained | dict(context.needs["gains"].arrays), first)  # pyright: ignore[reportOperatorIssue]: a dict
     return records
 
 
@@ -83,7 +83,7 @@ def _record(
     at = {pair: n for n, pair in enumerate(once)}
     for j in sorted({j for _, j in pairs}):
         first = [i for i, other in pairs if other == j]
-        own = [at[tuple(sorted((i, j))) if symmetric else (i, j)] for i in first]
+        own = [at[tuple(sorted((i, j))) if symmetric else (i, j)] for i in first]  # pyright: ignore[reportArgumentType]: of two
         seeds = [variant.seeds[i] for i in first]
         for metric, values in found.items():
             records.add(variant, metric, values[own], step=variant.seeds[j], seeds=seeds, status=_status(values[own]))

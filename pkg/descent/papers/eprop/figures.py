@@ -51,7 +51,7 @@ def _accuracy_lines(frames, ax, experiment: str, methods) -> bool:
         if len(frames.select(experiment, "error", method)):
             rows = _along_accuracy(frames, experiment, method)
             whole = rows.groupby("error")["status"].transform(lambda s: (s == "ok").all())
-            drawn |= len(theme.band(ax, rows[whole], "error", method=method)) > 0
+            drawn |= len(theme.band(ax, rows.loc[whole, :], "error", method=method)) > 0
     return drawn
 
 
@@ -314,6 +314,7 @@ def components(frames):
     trained = frames.arrays("rules") if frames.has("rules") else {}
     if recorded is None:
         frames.records("references")
+        return theme.plain("Components", "the recordings were not kept")
     size = np.linalg.norm(recorded)
     colours = theme.shades("recordings", 8)
     for ax, method in zip(axes[0], ("recordings", "bptt", "eprop"), strict=True):

@@ -48,5 +48,5 @@ def _trained(variant: Variant, context: Context, records: Records) -> None:
     there = trace.values["decision_accuracy"] >= p["target_accuracy"]
     needed = np.where(there.any(0), trace.steps[there.argmax(0)], np.inf)
     sound = np.isfinite(trace.values["loss"]).all(0)
-    status = ["ok" if r else "censored" if s else "diverged" for r, s in zip(there.any(0), sound, strict=True)]
+    status = ["ok" if r else "censored" if s else "diverged" for r, s in zip(there.any(0), sound, strict=True)]  # pyright: ignore[reportArgumentType]: an array
     records.add(variant, "updates_needed", needed, status=status)

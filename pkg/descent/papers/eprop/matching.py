@@ -34,6 +34,6 @@ def matched(steps: np.ndarray, errors: np.ndarray, values: np.ndarray, target: f
     found = np.where(share == 1.0, values[i, k], found)
     status = [
         "ok" if r else "censored" if np.isfinite(e).all() else "diverged"
-        for r, e in zip(reached, errors.T, strict=True)
+        for r, e in zip(reached, errors.T, strict=True)  # pyright: ignore[reportArgumentType]: an array
     ]
     return Match(np.where(reached, steps[i], np.inf), np.where(reached, found, np.nan), status)

@@ -50,7 +50,7 @@ class _Credit(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, output: Tensor, hidden: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx, output: Tensor, hidden: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         sent, *parameters = ctx.saved_tensors
         net, p = ctx.net, Parameters(*(part[None] for part in parameters))
         activity = Activity(sent, sent[:, 1:, :, : net.hidden_size], ctx.output)
@@ -197,12 +197,12 @@ def _trained(
     error = history["error"]
     distance = history.get("distance", torch.full_like(error, torch.nan))
     match = matched(np.asarray(steps), error.double().cpu().numpy(), distance.double().cpu().numpy(), target)
-    answers = (torch.as_tensor(part).to(error) for part in (match.values, match.updates))
+    values, updates = (torch.as_tensor(part).to(error) for part in (match.values, match.updates))
     first = (lambda x: x[0]) if single else (lambda x: x)
     return Trained(
         {name: first(part) for name, part in parameters._asdict().items()},
         {"step": torch.tensor(steps, device=error.device), **{name: first(part.T) for name, part in history.items()}},
-        *(first(answer) for answer in answers), first(~error[-1].isfinite()),
+        first(values), first(updates), first(~error[-1].isfinite()),
     )  # fmt: skip
 
 

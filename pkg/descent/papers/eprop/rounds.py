@@ -72,13 +72,13 @@ def rounds(learning: Method, look: Callable[[Parameters], Look], *, every: int, 
         return seen(state, torch.zeros_like(error.error, dtype=torch.bool), torch.full_like(error.window, torch.nan))
 
     def draw(k: int, count: int):
-        return tree_map(lambda x: x.unflatten(0, (count, every)), learning.draw(k, count * every))
+        return tree_map(lambda x: x.unflatten(0, (count, every)), learning.draw(k, count * every))  # pyright: ignore[reportOptionalCall]: learners draw
 
     def step(run: Run, noise) -> tuple[Run, NamedTuple]:
         state, info = run.learning, None
         for i in range(every):
             state, info = learning.step(state, tree_map(lambda x, i=i: x[i], noise))
-        return seen(state, run.reached, run.kept), info
+        return seen(state, run.reached, run.kept), info  # pyright: ignore[reportReturnType]: `every` is at least 1
 
     return Method(init, step, draw)
 

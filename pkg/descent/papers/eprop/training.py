@@ -75,7 +75,7 @@ def learner(
                 f"learner: rule {rule} is defined for `activation` relu and a `wiring` under Dale's law, got {activation}"
                 f"{'' if wiring.dale else ' without Dale'}"
             )
-        cells = cell_averaging(wiring.mask.shape[-1], wiring.mask)
+        cells = cell_averaging(wiring.mask.shape[-1], wiring.mask)  # pyright: ignore[reportOptionalMemberAccess, reportArgumentType]: Dale's law has one
 
     def init(parameters: Parameters) -> State:
         zero = Parameters(*(torch.zeros_like(p) for p in parameters))
@@ -113,4 +113,4 @@ def adam(state: State, gradient: Parameters, lr: float | Tensor) -> tuple[Parame
         v = torch.lerp(v, g * g, 1 - second)
         size = rate.reshape(-1, *(1 for _ in p.shape[1:]))
         out.append((p - size * m / (v.sqrt() + slack), m, v))
-    return tuple(Parameters(*part) for part in zip(*out, strict=True))
+    return tuple(Parameters(*part) for part in zip(*out, strict=True))  # pyright: ignore[reportReturnType]: three of them
