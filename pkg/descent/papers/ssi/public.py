@@ -156,7 +156,7 @@ def flow(
     student = Student(loss, lambda s, z: _slope(loss, s, z))
     curve = gradient_flow.flow(
         student,
-        pair or (float(start), 0.0),  # pyright: ignore[reportArgumentType] (a number where there is no pair)
+        pair or (start, 0.0),
         times,
         rate=lr,
         n=nodes,

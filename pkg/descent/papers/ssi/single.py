@@ -70,7 +70,7 @@ def start(m: Tensor, e: Tensor | None = None) -> Single:
     Raises SettingError where e^2 + m^2 > 1: no student has such overlaps.
     """
     known = [m] if e is None else [m, e]
-    rest = 1 - m * m if e is None else 1 - (m * m + e * e)
+    rest = 1 - sum(x * x for x in known)
     if not bool((rest >= -1e-12).all()):
         worst = (1 - rest).max().item()
         raise SettingError(f"ssi: the start must have e^2 + m^2 at most 1, got {worst:.6g}")
@@ -79,7 +79,7 @@ def start(m: Tensor, e: Tensor | None = None) -> Single:
 
 def single_vector(
     target: Callable[..., Tensor],
-    slope: Callable[..., Any],
+    slope: Callable[..., Tensor | None],
     tokens: int,
     *,
     positional: bool,

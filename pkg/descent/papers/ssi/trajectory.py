@@ -38,7 +38,6 @@ def _one(variant: Variant, context: Context, records: Records) -> None:
         single.start((ones * p["start_m"]).to(device), (ones * p["start_e"]).to(device)),
         constants_of([variant], device), plan, measure=single.overlaps, at=even_points(plan, p["records"]),
     )  # fmt: skip
-    assert passages.trace is not None  # it was asked for `at` even steps
     m, e = passages.trace.values["m"], passages.trace.values["e"]
     times = passages.trace.steps * p["rate"] / d
     for name, rate in (("deviation", 0.0), ("deviation_noise", p["rate"])):

@@ -82,7 +82,6 @@ def _together(variants: list[Variant], context: Context, records: Records) -> No
         at=even_points(plan, p["records"]),
     )  # fmt: skip
     trace = passages.trace
-    assert trace is not None  # it was asked for `at` even steps
     for variant, rows in slices(variants):
         ends = {name: trace.values[name][-p["tail"] :, rows].mean(0) for name in ("m", "e")}
         records.add(variant, "m_final", ends["m"])
