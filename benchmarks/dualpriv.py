@@ -10,7 +10,7 @@ ones. DPZero's loop perturbs the parameters in place from a seed and runs the mo
 way, (b) "vectorised" what a competent author writes in plain PyTorch (vmap of grad), (c) "floor" the products and normals
 that no exact step does without, nothing around them. Speed is claimed against (b).
 
-Then each exact saving of ours is switched off by itself. Process CPU time, one thread, rivals interleaved, medians.
+Then each exact saving of ours is switched off by itself. Process CPU time, one thread, baselines interleaved, medians.
 Needs: pip install --no-deps opacus==1.6.0 opt_einsum==3.4.0
 """
 
@@ -120,7 +120,7 @@ class Decoder(nn.Module):
 
 
 class Case:
-    """One workload: a problem, adapters and a batch, for every rival."""
+    """One workload: a problem, adapters and a batch, for every baseline."""
 
     def __init__(self, visual: int, seeds: int):
         self.problem = problem_of(visual, RECORDS, RANK, ALPHA, torch.device("cpu"))
@@ -321,11 +321,11 @@ def _pieces(problem: Problem, z: Tensor) -> list[Tensor]:
     return [z[0, b.start : b.start + b.size] for b in problem.layout.blocks]
 
 
-def interleaved(rivals: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+def interleaved(baselines: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
     """Median process time of a call, seconds."""
-    times: dict[str, list[float]] = {name: [] for name in rivals}
+    times: dict[str, list[float]] = {name: [] for name in baselines}
     for round_ in range(repeats + 3):
-        for name, call in rivals.items():
+        for name, call in baselines.items():
             began = time.process_time()
             call()
             if round_ >= 3:
@@ -342,11 +342,11 @@ def main() -> None:
     warnings.filterwarnings("ignore", "Full backward hook is firing")
     full, pruned = Case(FULL, options.seeds), Case(PRUNED, options.seeds)
     for case in (full, pruned):
-        for name, rival in (("Opacus", case.opacus()), ("plain vectorised PyTorch", case.vectorised())):
-            gap = (case.ours()() - rival()).abs().max().item()
+        for name, baseline in (("Opacus", case.opacus()), ("plain vectorised PyTorch", case.vectorised())):
+            gap = (case.ours()() - baseline()).abs().max().item()
             assert gap < 2e-5, f"ours and {name} differ by {gap}"
     print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, one thread, batch {BATCH}")
-    rivals = {
+    baselines = {
         "opacus, all tokens": full.opacus(),
         "vectorised, all tokens": full.vectorised(),
         "floor, all tokens": full.floor(),
@@ -360,7 +360,7 @@ def main() -> None:
         "DPZero loop, all tokens": full.their_zeroth(),
         "our DPZero, all tokens": full.our_zeroth(),
     }
-    seconds = interleaved(rivals, options.repeats)
+    seconds = interleaved(baselines, options.repeats)
     for name in seconds:
         if name.endswith("seeds"):
             seconds[name] /= options.seeds
@@ -368,7 +368,8 @@ def main() -> None:
         print(f"{1e3 * value:8.1f} ms  {name}{' (a seed)' if name.endswith('seeds') else ''}")
     for tokens, name in (("all tokens", "ours, all tokens"), ("pruned", "ours, pruned (Dual)")):
         shares = ", ".join(
-            f"{seconds[f'{rival}, {tokens}'] / seconds[name]:.2f}x {rival}" for rival in ("opacus", "vectorised")
+            f"{seconds[f'{baseline}, {tokens}'] / seconds[name]:.2f}x {baseline}"
+            for baseline in ("opacus", "vectorised")
         )
         print(
             f"equal work, {tokens}: faster than {shares}; {seconds[name] / seconds[f'floor, {tokens}']:.2f} times the floor"

@@ -2,7 +2,7 @@
 
 (a) One nn.Module a client, autograd, torch.optim.SGD, a loop over clients and seeds: the structure of the usual federated code (our own
     stand-in: the paper has no public code), without data loading and evaluation.
-(b) The plain vectorised rival: all clients and seeds as rows, torch.func.vmap(grad(functional_call)), minibatches by indexing.
+(b) The plain vectorised baseline: all clients and seeds as rows, torch.func.vmap(grad(functional_call)), minibatches by indexing.
 (c) The floor: the six products of a step on tensors that lie ready, and nothing else.
 Ours is the study's step. All do T = 20 steps with batches of 10 for 5 participants on the same minibatches; results are compared.
 Process CPU time, one thread, interleaved, warmed up.

@@ -265,16 +265,16 @@ def batched(runs: int, updates: int) -> tuple[Iterator[np.ndarray], Callable[[],
 
 def compare(runs: int, updates: int) -> dict[str, float]:
     """Name -> CPU seconds a run."""
-    rivals = {
+    baselines = {
         "official": loop(Numpy(), updates, fresh(1)),
         "tight": loop(Tight(), updates, fresh(2)),
         "plain": plain(runs, updates, drawn(runs)),
         "batch": batched(runs, updates)[0],
         "floor": floor(runs, updates),
     }
-    seconds = dict.fromkeys(rivals, 0.0)
+    seconds = dict.fromkeys(baselines, 0.0)
     for begin in range(0, updates, CHUNK):
-        for name, source in rivals.items():
+        for name, source in baselines.items():
             began = time.process_time()
             for _ in range(min(CHUNK, updates - begin)):
                 next(source)

@@ -115,14 +115,14 @@ def main() -> int:
         (mine.gradient.weight[:, 0] - theirs[1]).abs().max().item(),
         (mine.gradient.lam[:, 0] - theirs[2]).abs().max().item(),
     )
-    rivals = {"ours": (ours, S), "plain PyTorch (b)": (vectorised, S), "floor (c)": (floor, S)}
+    baselines = {"ours": (ours, S), "plain PyTorch (b)": (vectorised, S), "floor (c)": (floor, S)}
     try:
-        rivals["skwdro (a)"] = (official(problem, m), 1)
+        baselines["skwdro (a)"] = (official(problem, m), 1)
     except ImportError as error:
         print(f"(a) skipped: skwdro is not installed here ({error})")
-    times = {name: [] for name in rivals}
+    times = {name: [] for name in baselines}
     for round_ in range(options.repeats + 1):
-        for name, (call, rows) in rivals.items():
+        for name, (call, rows) in baselines.items():
             began = time.process_time()
             for _ in range(5):
                 call()

@@ -45,11 +45,11 @@ from descent.papers.zoflat.two_point import walks, zo
 STREAMS = Streams("zoflat")
 
 
-def interleaved(rivals: dict[str, tuple[Callable[[], object], float]], repeats: int) -> dict[str, np.ndarray]:
-    """CPU seconds a step of one trajectory: each rival is (a call, the steps times trajectories that it does)."""
-    times: dict[str, list[float]] = {name: [] for name in rivals}
+def interleaved(baselines: dict[str, tuple[Callable[[], object], float]], repeats: int) -> dict[str, np.ndarray]:
+    """CPU seconds a step of one trajectory: each baseline is (a call, the steps times trajectories that it does)."""
+    times: dict[str, list[float]] = {name: [] for name in baselines}
     for round_ in range(repeats + 1):
-        for name, (call, share) in rivals.items():
+        for name, (call, share) in baselines.items():
             began = time.process_time()
             call()
             if round_:  # the first warms up

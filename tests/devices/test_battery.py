@@ -1,4 +1,4 @@
-"""Every method and every rival of every room, on a device that is not the CPU.
+"""Every method and every baseline of every room, on a device that is not the CPU.
 
 On the simulated accelerator always, on CUDA where there is one, with the same draws from the host. Found by itself:
 see battery.py. The second half proves that the battery fails when it should.

@@ -59,7 +59,7 @@ def test_verdict_colours_are_no_method_colours_and_are_readable():
 
 
 def many(count):
-    roles = ["headline", *["rival", "baseline", "control"] * count]
+    roles = ["headline", *["baseline", "reference", "control"] * count]
     methods = {f"m{i}": MethodCard(f"method {i}", roles[i], "") for i in range(count)}
     return Room(metrics={}, methods=methods, experiments={})
 
@@ -72,7 +72,7 @@ def test_no_two_methods_look_the_same(count):
         assert len({look.colour for look in looks}) == count
 
 
-def test_headline_is_red_and_the_first_rival_or_baseline_blue():
+def test_headline_is_red_and_the_first_baseline_or_reference_blue():
     looks = theme.looks(ROOM)
     assert looks["climb"].colour == theme.RED and looks["gd"].colour == theme.BLUE
     assert looks["drift"].colour in (theme.BLACK, theme.GREY)

@@ -46,7 +46,7 @@ class MethodCard:
     """
 
     label: str
-    role: Literal["headline", "rival", "baseline", "control"]
+    role: Literal["headline", "baseline", "reference", "control"]
     about: str
     tag: str = "paper"
     settings: tuple[str, ...] = ()

@@ -34,14 +34,14 @@ PALETTE = (RED, BLUE, GREEN, PINK, ORANGE, AZURE, PLUM, FOREST, BLACK, GREY)
 # Which colours a role takes first; when they are used up it takes whatever is left.
 ROLES: Mapping[str, tuple[str, ...]] = {
     "headline": (RED, ORANGE, PLUM, PINK),
-    "rival": (BLUE, GREEN, AZURE, FOREST, PINK),
     "baseline": (BLUE, GREEN, AZURE, FOREST, PINK),
+    "reference": (BLUE, GREEN, AZURE, FOREST, PINK),
     "control": (BLACK, GREY),
 }
 DASHES: Mapping[str, tuple[Any, ...]] = {
     "headline": ("-", (0, (7, 1.4)), (0, (4, 1, 4, 1, 1, 1))),
-    "rival": ((0, (5, 1.8)), (0, (5, 1.6, 1.2, 1.6)), (0, (2.4, 1.4))),
-    "baseline": ((0, (5, 1.6, 1.2, 1.6)), (0, (2.4, 1.4)), (0, (5, 1.8))),
+    "baseline": ((0, (5, 1.8)), (0, (5, 1.6, 1.2, 1.6)), (0, (2.4, 1.4))),
+    "reference": ((0, (5, 1.6, 1.2, 1.6)), (0, (2.4, 1.4)), (0, (5, 1.8))),
     "control": ((0, (1.2, 1.3)), (0, (1.2, 2.6)), (0, (3, 2.6))),
 }
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p", "h", "*")
@@ -130,7 +130,7 @@ def looks(room: Room) -> dict[str, Look]:
     return {name: found[name] for name in room.methods}
 
 
-_WIDTH = {"headline": 1.9, "rival": 1.6, "baseline": 1.3, "control": 1.3}
+_WIDTH = {"headline": 1.9, "baseline": 1.6, "reference": 1.3, "control": 1.3}
 
 
 @contextmanager

@@ -227,7 +227,7 @@ def test_seeds_in_parts_and_alone_agree(data):
         assert series(alone, metric, 4) == pytest.approx(series(whole, metric, 4), abs=1e-4)
 
 
-def test_rivals_share_starts_and_gains_a_program(data):
+def test_baselines_share_starts_and_gains_a_program(data):
     variants = [
         Variant(m, {"gain": g}, params_of("gains", m, **TINY | {"gain": g}), SEEDS)
         for m in ("bptt", "eprop")

@@ -250,8 +250,8 @@ def test_the_study_runs_what_the_specification_lists():
             ours = found["width", "guess_check", activation, k, 2]
             assert len(ours.seeds) == 16 and ours.params["tolerance"] == 0.02 and not ours.params["normalised"]
             assert ours.params["measurements"] == 15 and ours.params["rank"] == 1
-            rival = found["width", "gd", activation, k, 2].params
-            assert rival["step_size"] == 1e-4 and rival["start_scale"] == 1e-3 and rival["steps"] == 40_000
+            descent = found["width", "gd", activation, k, 2].params
+            assert descent["step_size"] == 1e-4 and descent["start_scale"] == 1e-3 and descent["steps"] == 40_000
         for d in (2, 10):
             deep = found["depth", "guess_check", activation, 5, d]
             assert len(deep.seeds) == 16 and deep.params["tolerance"] == 0.0035 and deep.params["normalised"]

@@ -15,7 +15,7 @@ from descent.report.judged import judge_claims
 
 ROOT = Path(__file__).parents[3]
 SEEDS = np.arange(20)
-RIVALS = ("gpomdp", "svrpg", "srvrpg", "storm", "page", "def")
+BASELINES = ("gpomdp", "svrpg", "srvrpg", "storm", "page", "def")
 
 
 def plan(scale):
@@ -103,7 +103,7 @@ def test_c2(times, expected):
 
 def base(zero, avg):
     frames = [flat("rpg", {"baseline": "zero"}, 120, 3, 0)]
-    for i, method in enumerate(RIVALS):
+    for i, method in enumerate(BASELINES):
         frames += [
             flat(method, {"baseline": "zero"}, zero[i], 3, i + 1),
             flat(method, {"baseline": "avg"}, avg[i], 3, i + 11),
@@ -239,7 +239,7 @@ def smoke(tmp_path_factory):
 def test_a_smoke_run_reaches_what_it_should(smoke):
     """Every estimator and baseline, windows that overflow, a snapshot after the first, episodes that end early."""
     base = smoke.records("base")
-    assert set(base["method"]) == {"rpg", *RIVALS} and set(base["baseline"]) == {"zero", "avg"}
+    assert set(base["method"]) == {"rpg", *BASELINES} and set(base["baseline"]) == {"zero", "avg"}
     fresh = base[(base["metric"] == "fresh") & (base["method"] == "svrpg") & (base["seed"] == base["seed"].min())]
     assert (fresh["value"] == 55).sum() > 1
     window = smoke.records("window")

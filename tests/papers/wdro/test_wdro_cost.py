@@ -74,7 +74,7 @@ def test_time_to_a_gap_is_evaluations_times_the_cost_of_one(job):
             return cost
 
         def select(self, experiment, metric):
-            assert (experiment, metric) == ("rivals", "risk_gap")
+            assert (experiment, metric) == ("baselines", "risk_gap")
             return runs
 
     with theme.apply(ROOM):

@@ -247,8 +247,8 @@ def test_the_mixed_runs_keep_lam_inside_and_their_gap_is_the_objective_s(plan, d
     assert early["gap"].abs().max() < 10 * abs(problem.exact(start).value.item() - 0.3) + 1
 
 
-def test_rivals_count_evaluations_and_are_measured_alike(plan, data):
-    job = job_of(plan, "rivals", "diabetes2", rows=20, evaluations=20_000)
+def test_baselines_count_evaluations_and_are_measured_alike(plan, data):
+    job = job_of(plan, "baselines", "diabetes2", rows=20, evaluations=20_000)
     frame = frame_of(job, data)
     x, y = table(data, 20, [2, 8])
     w, _, best = best_square(x, y)

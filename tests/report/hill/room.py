@@ -14,8 +14,8 @@ ROOM = Room(
     },
     methods={
         "climb": MethodCard("smoothed descent", "headline", "looks at the smoothed surface", settings=("smoothing",)),
-        "gd": MethodCard("gradient descent", "baseline", "plain gradient descent", tag="code"),
-        "sam": MethodCard("sharpness-aware descent", "rival", "steps at the worst point nearby", tag="derived"),
+        "gd": MethodCard("gradient descent", "reference", "plain gradient descent", tag="code"),
+        "sam": MethodCard("sharpness-aware descent", "baseline", "steps at the worst point nearby", tag="derived"),
         "drift": MethodCard("no smoothing (control)", "control", "the same noise without the smoothing", tag="ours"),
     },
     experiments={

@@ -14,7 +14,7 @@ ROOM = Room(
     },
     methods={
         "noisy": MethodCard("noisy descent", "headline", "gradient descent with Gaussian noise", settings=("noise",)),
-        "gd": MethodCard("gradient descent", "rival", "plain gradient descent"),
+        "gd": MethodCard("gradient descent", "baseline", "plain gradient descent"),
         "base": MethodCard("base", "control", "finds the curvature that the others are given"),
     },
     experiments={

@@ -80,7 +80,7 @@ def apart(draw: Draw, data: str) -> Draw:
 
 
 def costs(draw: Draw) -> Draw:
-    """Costs of two rivals in interleaved blocks; the machine's load moves both."""
+    """Costs of two baselines in interleaved blocks; the machine's load moves both."""
 
     def drawn(rng: np.random.Generator, draws: int, n: int) -> dict[str, Drawn]:
         load = np.exp(rng.normal(size=(draws, n, 1)))

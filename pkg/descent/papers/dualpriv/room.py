@@ -92,11 +92,11 @@ METHODS = {
         settings=(*_FIRST, *_TOKENS, "keep", "step_size"),
     ),
     "dpsgd": MethodCard(
-        "DP-SGD", "rival", "Per-sample clipping over all blocks, Gaussian noise, all visual tokens (rules of Opacus).",
+        "DP-SGD", "baseline", "Per-sample clipping over all blocks, Gaussian noise, all visual tokens (rules of Opacus).",
         "code", (*_FIRST, "step_size"),
     ),
     "dpzo": MethodCard(
-        "DPZero", "rival", "Zeroth order: one clipped loss difference a sample, one scalar of noise, all visual tokens.",
+        "DPZero", "baseline", "Zeroth order: one clipped loss difference a sample, one scalar of noise, all visual tokens.",
         "code", (*_ZEROTH, "step_size"),
     ),
     "m1": MethodCard("M1 only", "control", "Dual-Priv without block pruning.", "derived", (*_FIRST, *_TOKENS, "step_size")),
@@ -125,7 +125,7 @@ METHODS = {
         "rank 3", "control", "M1 with LoRA rank 3, about Dual-Priv's update size without choosing blocks.", "review",
         (*_FIRST, *_TOKENS, "step_size"),
     ),
-    "dpadam": MethodCard("DP-Adam", "rival", "DP-SGD's noisy gradient fed to Adam.", "derived", (*_FIRST, "step_size")),
+    "dpadam": MethodCard("DP-Adam", "baseline", "DP-SGD's noisy gradient fed to Adam.", "derived", (*_FIRST, "step_size")),
     "dual_adam": MethodCard(
         "Dual-Priv, Adam", "control", "Dual-Priv's pruned update fed to Adam.", "derived",
         (*_FIRST, *_TOKENS, "keep", "step_size"),
@@ -136,8 +136,8 @@ METHODS = {
     "clean_mask": MethodCard(
         "mask before noise", "control", "The mask game with blocks chosen by the clean update: must be caught.", "derived"
     ),
-    "zero_shot": MethodCard("zero-shot", "baseline", "The frozen base, untrained.", "derived"),
-    "base": MethodCard("base", "baseline", "The small LLaVA, pre-trained on public scenes.", "derived"),
+    "zero_shot": MethodCard("zero-shot", "reference", "The frozen base, untrained.", "derived"),
+    "base": MethodCard("base", "reference", "The small LLaVA, pre-trained on public scenes.", "derived"),
 }  # fmt: skip
 
 _PRIVATE = ("epsilon", "delta", "accountant", "noise_multiplier", "steps", "batch", "records", "rank", "alpha")

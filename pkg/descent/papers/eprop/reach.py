@@ -1,6 +1,6 @@
 """Networks trained on the reach by several rules, and compared with the recordings along the way (E1 to E4, learning rates).
 
-Variants that differ in gain or learning rate alone are one tensor program, all their seeds inside; rivals share initial
+Variants that differ in gain or learning rate alone are one tensor program, all their seeds inside; baselines share initial
 weights and batches.
 """
 
@@ -44,7 +44,7 @@ def run(job: Job, context: Context) -> Records:
     recordings = context.data[job.variants[0].params["recordings"]]
     programs = [list(group) for _, group in groupby(sorted(job.variants, key=_program), key=_program)]
     parts: list[list[dict[str, Tensor]]] = [[] for _ in programs]
-    # Seeds outermost: what is done of a long job is whole seeds, with all rivals.
+    # Seeds outermost: what is done of a long job is whole seeds, with all baselines.
     for at in range(max(_chunks(variants) for variants in programs)):
         for number, variants in enumerate(programs):
             stack = variants[0].params["stack"] or len(variants[0].seeds)

@@ -15,7 +15,7 @@ PARTS = (
     ("Z_error", "aggregates |Z - Z*| / |Z*|"),
 )
 DASHES = ("-", (0, (6, 1.5)), (0, (3, 1)), (0, (1, 1)), (0, (6, 1, 1, 1)), (0, (3, 1, 1, 1)), (0, (6, 1, 1, 1, 1, 1)))
-RIVALS = ("pg", "single", "picard", "damped", "vanilla", "unscaled", "naive")
+BASELINES = ("pg", "single", "picard", "damped", "vanilla", "unscaled", "naive")
 
 
 def _rates(frames, experiment: str) -> dict[str, float]:
@@ -282,7 +282,7 @@ def baselines(frames):
     """
     figure, axes = theme.grid(1, 2, height=3.4)
     left, right = axes[0]
-    present = [m for m in RIVALS if m in set(frames.records("baselines")["method"])]
+    present = [m for m in BASELINES if m in set(frames.records("baselines")["method"])]
     for method in present:
         theme.band(left, frames.select("baselines", "Z_error", method), method=method, log=True, spread="range")
     left.set_xscale("symlog", linthresh=1)

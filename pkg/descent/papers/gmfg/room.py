@@ -36,7 +36,7 @@ METHODS = {
     ),
     "vanilla": MethodCard(
         "B1 vanilla PG",
-        "baseline",
+        "reference",
         "The slope without the covariance's inverse.",
         "ours",
         (*INNER, *SIZES),
@@ -44,7 +44,7 @@ METHODS = {
     ),
     "unscaled": MethodCard(
         "B2 unscaled PG",
-        "baseline",
+        "reference",
         "Euclidean gradients of the discrete cost, step size tuned at N = 10.",
         "ours",
         (*INNER, "euclidean_step_size"),
@@ -52,14 +52,14 @@ METHODS = {
     ),
     "picard": MethodCard(
         "B3 exact best response",
-        "rival",
+        "baseline",
         "Best responses in closed form, then the population update.",
         "ours",
         builder="exact_response:picard",
     ),
     "single": MethodCard(
         "B4 single loop",
-        "rival",
+        "baseline",
         "A population update after every gradient step.",
         "ours",
         SIZES,
@@ -67,7 +67,7 @@ METHODS = {
     ),
     "damped": MethodCard(
         "B5 damped Picard",
-        "rival",
+        "baseline",
         "Best responses, the aggregate moved half of the way: fictitious-play style.",
         "ours",
         ("damping",),
@@ -75,7 +75,7 @@ METHODS = {
     ),
     "naive": MethodCard(
         "B6 naive slope",
-        "baseline",
+        "reference",
         "The slope's gradient with the players' mean part mixed in.",
         "ours",
         (*INNER, *SIZES),

@@ -1,4 +1,4 @@
-"""The rival: full-batch gradient descent on the factors, from a small start, with one normalised step for all layers.
+"""The baseline: full-batch gradient descent on the factors, from a small start, with one normalised step for all layers.
 
 The official code's optimiser (GroupRMSprop): v <- 0.99 v + 0.01 |G|^2 over the whole network, then every layer moves by
 lr / (sqrt(v / (1 - 0.99^t)) + 1e-6) times its gradient. Its "momentum" builds a buffer and never uses it; `momentum`

@@ -37,20 +37,20 @@ METHODS = {
     ),
     "gd": MethodCard(
         "gradient descent",
-        "rival",
+        "baseline",
         "Full-batch descent from a small start with the official code's normalised steps.",
         "code",
         DESCENT,
     ),
     "gd_momentum": MethodCard(
         "gradient descent, momentum",
-        "rival",
+        "baseline",
         "Heavy ball on the gradients, our reading of the text: the official code builds the buffer and does not use it.",
         "ours",
         (*DESCENT, "momentum"),
     ),
     "prior": MethodCard(
-        "prior", "baseline", "Guesses that nothing selects: what a candidate is worth before it is checked.", "code", GUESSING
+        "prior", "reference", "Guesses that nothing selects: what a candidate is worth before it is checked.", "code", GUESSING
     ),
 }  # fmt: skip
 

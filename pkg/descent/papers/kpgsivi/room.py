@@ -57,30 +57,30 @@ METHODS = {
         builder="kernelised:kpg",
     ),
     "ksivi": MethodCard(
-        "KSIVI", "rival", "Minimises a kernel Stein discrepancy; differentiates the target's score, the kernel and its bandwidth.", "code",
+        "KSIVI", "baseline", "Minimises a kernel Stein discrepancy; differentiates the target's score, the kernel and its bandwidth.", "code",
         (*DESCENT, "latents", "kernel"), builder="stein:ksivi",
     ),
     "asvgd": MethodCard(
-        "Amortised SVGD", "rival", "KPG's loop with the kernel's gradient in the place of the conditional score.", "paper",
+        "Amortised SVGD", "baseline", "KPG's loop with the kernel's gradient in the place of the conditional score.", "paper",
         (*DESCENT, "latents", "median_every"), builder="kernelised:asvgd",
     ),
     "sivi": MethodCard(
-        "SIVI", "rival", "Surrogate bound with K extra latents, everything differentiated.", "derived", (*DESCENT, "latents"),
+        "SIVI", "baseline", "Surrogate bound with K extra latents, everything differentiated.", "derived", (*DESCENT, "latents"),
         builder="bound:sivi",
     ),
     "bsivi": MethodCard(
-        "BSIVI", "baseline", "The plain path gradient: KPG without its kernel, the score of q from K fresh latents.", "code", (*DESCENT, "latents"),
+        "BSIVI", "reference", "The plain path gradient: KPG without its kernel, the score of q from K fresh latents.", "code", (*DESCENT, "latents"),
         builder="posterior_score:bsivi",
     ),
     "sivism": MethodCard(
-        "SIVI-SM", "baseline", "Score matching against a trained critic.", "derived", (*DESCENT, "critic_width"), builder="critic:sivism",
+        "SIVI-SM", "reference", "Score matching against a trained critic.", "derived", (*DESCENT, "critic_width"), builder="critic:sivism",
     ),
     "uivi": MethodCard(
-        "UIVI", "baseline", "The plain path gradient, the score of q from an HMC chain over the latent.", "derived",
+        "UIVI", "reference", "The plain path gradient, the score of q from an HMC chain over the latent.", "derived",
         (*DESCENT, "burn_in", "kept", "leapfrog", "leapfrog_step"), builder="posterior_score:uivi",
     ),
     "aisivi": MethodCard(
-        "AISIVI", "baseline", "The plain path gradient with latents from KPG-IS's proposal (the official code has a flow there).", "ours",
+        "AISIVI", "reference", "The plain path gradient with latents from KPG-IS's proposal (the official code has a flow there).", "ours",
         (*DESCENT, "latents", *PROPOSAL), builder="posterior_score:aisivi",
     ),
     "asvgd_released": MethodCard(

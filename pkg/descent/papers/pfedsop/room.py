@@ -38,28 +38,28 @@ METHODS = {
     ),
     "local": MethodCard("Local", "control", "Each client alone; nothing is sent.", "ours", builder="averaging:local"),
     "fedavg": MethodCard(
-        "FedAvg", "baseline", "One global model, averaged by sample counts.", "code", builder="averaging:fedavg"
+        "FedAvg", "reference", "One global model, averaged by sample counts.", "code", builder="averaging:fedavg"
     ),
     "fedavg_ft": MethodCard(
-        "FedAvg-FT", "baseline", "FedAvg; a client fine-tunes a copy for T steps before it predicts. The copies are thrown away.", "code"
+        "FedAvg-FT", "reference", "FedAvg; a client fine-tunes a copy for T steps before it predicts. The copies are thrown away.", "code"
     ),
     "fedprox": MethodCard(
-        "FedProx", "baseline", "FedAvg whose local runs are pulled towards the global model.", "code", ("proximal",),
+        "FedProx", "reference", "FedAvg whose local runs are pulled towards the global model.", "code", ("proximal",),
         builder="averaging:fedprox",
     ),
     "ditto": MethodCard(
-        "Ditto", "baseline", "A personal model pulled towards the one that FedAvg trains; two local runs.", "code", ("proximal",),
+        "Ditto", "reference", "A personal model pulled towards the one that FedAvg trains; two local runs.", "code", ("proximal",),
         builder="regularised:ditto",
     ),
     "fedrep": MethodCard(
-        "FedRep", "baseline", "A shared body and heads of one's own; two local runs.", "code", builder="split_model:fedrep"
+        "FedRep", "reference", "A shared body and heads of one's own; two local runs.", "code", builder="split_model:fedrep"
     ),
     "pfedme": MethodCard(
-        "pFedMe", "baseline", "Personal models in the Moreau envelope of the loss; five steps a minibatch.", "code",
+        "pFedMe", "reference", "Personal models in the Moreau envelope of the loss; five steps a minibatch.", "code",
         ("attraction", "inner_steps", "inner_step_size"), builder="regularised:pfedme",
     ),
     "fedala": MethodCard(
-        "FedALA", "baseline", "Each client learns how much of the global head to take, coordinate by coordinate.", "code",
+        "FedALA", "reference", "Each client learns how much of the global head to take, coordinate by coordinate.", "code",
         ("head_step_size", "first_passes", "sample_share"), builder="adaptive:fedala",
     ),
     "after_step": MethodCard(

@@ -21,7 +21,7 @@ DASHES = (
     (0, (8, 1.6)),
     (0, (5, 1.6, 1.2, 1.6, 1.2, 1.6)),
 )
-RIVALS = ("gpomdp", "svrpg", "srvrpg", "storm", "page", "def")
+BASELINES = ("gpomdp", "svrpg", "srvrpg", "storm", "page", "def")
 
 
 def smooth(returns: np.ndarray, fresh: np.ndarray) -> np.ndarray:
@@ -116,7 +116,7 @@ def comparison(frames) -> Figure:
     for ax, baseline, title in zip(
         axes[0], ("zero", "avg"), ("No baselines", "Others with a baseline (`avg`)"), strict=True
     ):
-        for method in RIVALS:
+        for method in BASELINES:
             draw_return(ax, frames, "base", method, baseline=baseline)
         draw_return(ax, frames, "base", "rpg")
         return_axes(ax, title)

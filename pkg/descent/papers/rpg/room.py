@@ -39,30 +39,30 @@ METHODS = {
         ("window", "batch", "confidence", *STEP), builder="reuse:rpg",
     ),
     "gpomdp": MethodCard(
-        "GPOMDP", "rival", "The plain policy gradient: the fresh batch alone, RPG with a window of 1.", "code",
+        "GPOMDP", "baseline", "The plain policy gradient: the fresh batch alone, RPG with a window of 1.", "code",
         ("batch", "baseline", *STEP), builder="on_policy:gpomdp",
     ),
     "mis": MethodCard(
         "MIS", "control", "RPG without its correction: multiple importance weights rho / K.", "code", ("window", "batch", *STEP), builder="reuse:mis",
     ),
     "bh": MethodCard(
-        "BH", "rival", "RPG's loop with the balance heuristic: p_theta over the sum of all policies of the window.", "code",
+        "BH", "baseline", "RPG's loop with the balance heuristic: p_theta over the sum of all policies of the window.", "code",
         ("window", "batch", *STEP), builder="reuse:bh",
     ),
     "svrpg": MethodCard(
-        "SVRPG", "rival", "Variance reduction around a snapshot at every m-th update.", "code", ("epoch", *SNAPSHOTS), builder="variance_reduced:svrpg",
+        "SVRPG", "baseline", "Variance reduction around a snapshot at every m-th update.", "code", ("epoch", *SNAPSHOTS), builder="variance_reduced:svrpg",
     ),
     "srvrpg": MethodCard(
-        "SRVRPG", "rival", "The same schedule, corrected from update to update.", "code", ("epoch", *SNAPSHOTS), builder="variance_reduced:srvrpg",
+        "SRVRPG", "baseline", "The same schedule, corrected from update to update.", "code", ("epoch", *SNAPSHOTS), builder="variance_reduced:srvrpg",
     ),
     "storm": MethodCard(
-        "STORM-PG", "rival", "A running mean of corrected gradients, without snapshots.", "code", ("decay", *SNAPSHOTS), builder="variance_reduced:storm",
+        "STORM-PG", "baseline", "A running mean of corrected gradients, without snapshots.", "code", ("decay", *SNAPSHOTS), builder="variance_reduced:storm",
     ),
     "page": MethodCard(
-        "PAGE-PG", "rival", "SRVRPG's correction, snapshots by the toss of a coin.", "code", ("probability", *SNAPSHOTS), builder="variance_reduced:page",
+        "PAGE-PG", "baseline", "SRVRPG's correction, snapshots by the toss of a coin.", "code", ("probability", *SNAPSHOTS), builder="variance_reduced:page",
     ),
     "def": MethodCard(
-        "DEF-PG", "rival", "PAGE's schedule with defensive weights against an even mixture of two policies, step by step; the form is derived.",
+        "DEF-PG", "baseline", "PAGE's schedule with defensive weights against an even mixture of two policies, step by step; the form is derived.",
         "derived", ("probability", *SNAPSHOTS), builder="variance_reduced:defensive",
     ),
 }  # fmt: skip

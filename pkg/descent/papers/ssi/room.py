@@ -36,7 +36,7 @@ METHODS = {
         ("dimension", "rate", "rate_scaling"),
     ),
     "plain": MethodCard(
-        "plain network", "rival", "sigma(L^-1/2 sum_l <w_l, x_l>): a vector a token, rescaled as one.", "code",
+        "plain network", "baseline", "sigma(L^-1/2 sum_l <w_l, x_l>): a vector a token, rescaled as one.", "code",
         ("dimension", "rate", "rate_scaling"),
     ),
     "trace": MethodCard(
@@ -52,22 +52,22 @@ METHODS = {
         ("dimension", "rate"),
     ),
     "direct": MethodCard(
-        "SGD, d-dimensional", "baseline", "The chain in R^d, tokens and all, with slopes in closed form.", "code",
+        "SGD, d-dimensional", "reference", "The chain in R^d, tokens and all, with slopes in closed form.", "code",
         ("dimension", "rate"),
     ),
     "autograd": MethodCard(
-        "SGD, d-dimensional, autograd", "baseline", "The chain in R^d with gradients by autograd, as the official code.", "code",
+        "SGD, d-dimensional, autograd", "reference", "The chain in R^d with gradients by autograd, as the official code.", "code",
         ("dimension", "rate"),
     ),
-    "flow": MethodCard("population flow", "baseline", "Gradient flow of the population loss on the sphere.", "derived"),
+    "flow": MethodCard("population flow", "reference", "Gradient flow of the population loss on the sphere.", "derived"),
     "flow_noise": MethodCard(
-        "flow with V-term", "baseline", "The flow with the pull -(lr/2) E|a|^2 (m, e) that fresh noise exerts.", "derived", ("rate",),
+        "flow with V-term", "reference", "The flow with the pull -(lr/2) E|a|^2 (m, e) that fresh noise exerts.", "derived", ("rate",),
     ),
     "escape": MethodCard(
-        "escape time of the flow", "baseline", "The time of the flow from its start to the level, an integral in closed form.",
+        "escape time of the flow", "reference", "The time of the flow from its start to the level, an integral in closed form.",
         "derived", ("dimension", "rate"),
     ),
-    "landscape": MethodCard("population loss", "baseline", "The population loss R(e, m) by quadrature.", "derived"),
+    "landscape": MethodCard("population loss", "reference", "The population loss R(e, m) by quadrature.", "derived"),
 }  # fmt: skip
 
 LOOP = ("steps", "block", "chunk", "noise")

@@ -31,7 +31,7 @@ def bench(job: Job, context: Context) -> dict[int, Callable[[], object]]:
 
 
 def workload(variant: Variant, context: Context) -> tuple[Method, Any, int]:
-    """The method as in the experiment `rivals`, a state to go on from, and the evaluations of one of its steps."""
+    """The method as in the experiment `baselines`, a state to go on from, and the evaluations of one of its steps."""
     p = variant.params
     problem = problem_of(p, context.data).to(context.device)
     n, streams = len(problem.labels), context.streams

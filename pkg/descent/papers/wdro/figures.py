@@ -255,7 +255,7 @@ def mixed(frames):
     return figure
 
 
-def rivals(frames):
+def baselines(frames):
     """Exact worst-case risk above the least possible against evaluations of the loss, every method at the same budget; level: least
     squares. Geometric mean over seeds, band: 95 % t interval.
 
@@ -264,8 +264,8 @@ def rivals(frames):
     figure, axes = theme.grid(1, 2, height=3.3)
     for ax, problem in zip(axes[0], ("diabetes", "diabetes2"), strict=True):
         for method in ("psgd", "saa", "library"):
-            theme.band(ax, frames.select("rivals", "risk_gap", method, problem=problem), method=method, log=True)
-        erm = frames.select("rivals", "risk_gap", "erm", problem=problem)
+            theme.band(ax, frames.select("baselines", "risk_gap", method, problem=problem), method=method, log=True)
+        erm = frames.select("baselines", "risk_gap", "erm", problem=problem)
         if len(erm):
             ax.axhline(erm["value"].iloc[0], **theme.line("erm"))
         ax.set(
@@ -293,7 +293,7 @@ def time_to_gap(frames):
     """
     times = frames.records("cost")
     times = times[times["metric"] == "step_cpu_seconds"]
-    rows = frames.select("rivals", "risk_gap")
+    rows = frames.select("baselines", "risk_gap")
     seeds = rows["seed"].nunique()
     figure, axes = theme.grid(1, len(LEVELS), height=3.2, sharey=True)
     methods = [m for m in ("psgd", "saa", "library") if m in set(times["method"])]
@@ -339,6 +339,6 @@ FIGURES = {
     "flips": flips,
     "mixed": mixed,
     "plain": plain,
-    "rivals": rivals,
+    "baselines": baselines,
     "time_to_gap": time_to_gap,
 }

@@ -55,7 +55,7 @@ METHODS = {
     ),
     "saa": MethodCard(
         "SAA, L-BFGS",
-        "rival",
+        "baseline",
         "Draws fixed once from the reference measure, then L-BFGS on the sampled objective; one step is one evaluation.",
         "ours",
         COMPACT,
@@ -63,14 +63,14 @@ METHODS = {
     ),
     "library": MethodCard(
         "skwdro's AdamW",
-        "rival",
+        "baseline",
         "How skwdro 1.1.1 minimises it by default, rewritten: full batches, fresh draws from its importance sampler, AdamW after "
         "200 steps on the mean loss; its own sigma, eps, m and starting lam.",
         "code",
         ("adam_step_size",),
         builder="library_steps:library",
     ),
-    "erm": MethodCard("ERM", "baseline", "Least squares: the ball has radius zero.", "derived"),
+    "erm": MethodCard("ERM", "reference", "Least squares: the ball has radius zero.", "derived"),
 }
 
 PROBLEM = ("problem", "rows", "radius", "deviation")
@@ -88,8 +88,8 @@ ROOM = Room(
         "shifted": ExperimentCard("descent.papers.wdro.trajectories", (*PROBLEM, *RUN)),
         "plain": ExperimentCard("descent.papers.wdro.trajectories", (*PROBLEM, *RUN)),
         "mixed": ExperimentCard("descent.papers.wdro.trajectories", (*PROBLEM, *MIXED, *RUN)),
-        "rivals": ExperimentCard(
-            "descent.papers.wdro.rivals",
+        "baselines": ExperimentCard(
+            "descent.papers.wdro.baselines",
             (*PROBLEM, *SCHEDULE, "evaluations", "first_steps", "samples", "block", "points"),
         ),
         "cost": ExperimentCard(

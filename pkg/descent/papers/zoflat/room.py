@@ -34,7 +34,7 @@ METHODS = {
     ),
     "gd": MethodCard(
         "GD",
-        "rival",
+        "baseline",
         "Gradient descent on the whole training set.",
         "code",
         ("step_size",),
@@ -50,13 +50,13 @@ METHODS = {
     ),
     "sam": MethodCard(
         "SAM",
-        "baseline",
+        "reference",
         "Sharpness-aware minimisation: an explicit search for flat minima.",
         "code",
         ("step_size", "radius"),
         builder="sharpness_aware:sam",
     ),
-    "encode": MethodCard("Encoder", "baseline", "Tokenises the texts and runs the frozen layers once.", "derived"),
+    "encode": MethodCard("Encoder", "reference", "Tokenises the texts and runs the frozen layers once.", "derived"),
 }
 
 COMMON = ("steps", "block", "points")

@@ -31,7 +31,7 @@ ROOM = Room(
         ),
         "descend": MethodCard(
             "gradient descent",
-            "baseline",
+            "reference",
             "Plain gradient descent.",
             "paper",
             ("step_size",),

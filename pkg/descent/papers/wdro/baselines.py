@@ -33,7 +33,7 @@ def run(job: Job, context: Context) -> Records:
     for variant in job.variants:
         problem = problem_of(variant.params, context.data).to(context.device)
         if not isinstance(problem, Regression):
-            raise ValueError("rivals measures the worst-case risk by its closed form: problem must be a regression")
+            raise ValueError("baselines measures the worst-case risk by its closed form: problem must be a regression")
         {"psgd": _psgd, "saa": _saa, "library": _library, "erm": _erm}[variant.method](
             variant, problem, context, records
         )
