@@ -29,7 +29,7 @@ def test_what_others_wait_for_starts_first(monkeypatch):
     )
     assert base > tune > chosen > waits
     # Of jobs that nobody waits for, the one with more rows.
-    assert study.priority("dualpriv/accuracy/dpsgd") > study.priority("dualpriv/ablation/m1")
+    assert study.priority("dualpriv/accuracy/dpsgd") > study.priority("dualpriv/accuracy/dpzo")
     assert all(
         study.priority(need) > study.priority(id)
         for id, job in study.plan.jobs.items()

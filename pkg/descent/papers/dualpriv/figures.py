@@ -25,7 +25,7 @@ PARTS = (
 
 def last(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of the last step."""
-    return rows[rows["step"] == rows["step"].max()] if len(rows) else rows
+    return rows.loc[rows["step"] == rows["step"].max(), :] if len(rows) else rows
 
 
 def accuracy(frames) -> Figure:
@@ -116,8 +116,8 @@ def ablation(frames) -> Figure:
         values = at_one(frames, experiment, method)
         if values.empty:
             continue
-        grey = {} if method in (*MAIN, "random_blocks") else {"color": "#666666"}
-        theme.points(left, len(names), values, method, interval=True, **grey)
+        colour = theme.colour(method) if method in (*MAIN, "random_blocks") else "#666666"
+        theme.points(left, len(names), values, method, interval=True, color=colour)
         names.append(theme.label(method))
     left.axhline(MAJORITY, color="#808080", linewidth=1, linestyle="--")
     left.set_xticks(range(len(names)), names, rotation=25, ha="right")
@@ -127,7 +127,7 @@ def ablation(frames) -> Figure:
         return figure
     for number, (experiment, method) in enumerate((("accuracy", "dual"), ("ablation", "random_blocks"))):
         rows = frames.select("keep", "accuracy", method)
-        shares = {share: last(part).groupby("seed")["value"].mean() for share, part in rows.groupby("keep")}
+        shares = {float(share): by_seed(part) for share, part in rows.groupby("keep")}
         shares |= {0.8: at_one(frames, experiment, method), 1.0: at_one(frames, "ablation", "m1")}
         shares = {share: values for share, values in sorted(shares.items()) if len(values)}
         places = [share + 0.024 * (number - 0.5) for share in shares]
@@ -145,8 +145,16 @@ def at_one(frames, experiment: str, method: str) -> pd.Series:
     if rows.empty:
         return pd.Series(dtype=float)
     if experiment == "accuracy":
-        rows = rows[rows["epsilon"] == ("1" if (rows["epsilon"] == "1").any() else rows["epsilon"].iloc[0])]
-    return last(rows).groupby("seed")["value"].mean()
+        found = list(rows["epsilon"])
+        rows = rows.loc[rows["epsilon"] == ("1" if "1" in found else found[0]), :]
+    return by_seed(rows)
+
+
+def by_seed(rows: pd.DataFrame) -> pd.Series:
+    """The value of the last step by seed, in the order of the seeds."""
+    found = last(rows).groupby("seed")["value"].mean()
+    assert isinstance(found, pd.Series)
+    return found
 
 
 def audits(frames) -> Figure:
@@ -215,16 +223,16 @@ def kept_blocks(frames) -> Figure:
     arrays = {k: v for k, v in frames.arrays("accuracy").items() if k.startswith("kept: dual")}
     wanted = [k for k in ("kept: dual, epsilon=1", "kept: dual, epsilon=inf") if k in arrays] or list(arrays)[:1]
     figure, axes = theme.grid(1, len(wanted), width=7.2, height=3.8, sharey=True)
-    picture = None
+    pictures = []
     for ax, name in zip(axes[0], wanted, strict=True):
-        picture = ax.imshow(arrays[name].T, vmin=0, vmax=1, aspect="auto", cmap="viridis", origin="lower")
+        pictures.append(ax.imshow(arrays[name].T, vmin=0, vmax=1, aspect="auto", cmap="viridis", origin="lower"))
         ax.grid(False)
         ax.set(xlabel="tenth of the run", title=name.removeprefix("kept: ").replace("dual, ", "").replace("=", " = "))
         ax.set_xticks(range(0, arrays[name].shape[0], 3), range(1, arrays[name].shape[0] + 1, 3))
     axes[0, 0].set_ylabel("block")
     if arrays[wanted[0]].shape[1] == len(block_names()):  # the paper scale's decoder has more layers
         axes[0, 0].set_yticks(range(len(block_names())), block_names(), fontsize=5.5)
-    figure.colorbar(picture, ax=axes, label="share of steps in which it is kept")
+    figure.colorbar(pictures[0], ax=axes, label="share of steps in which it is kept")
     return figure
 
 
@@ -272,10 +280,10 @@ def tokens(frames) -> Figure:
     middle.set(xlabel="patches chosen by", ylabel="digit patches kept", ylim=(0, 1), xlim=(-0.5, 1.6))
     if frames.has("tokens"):
         rows = frames.records("tokens")
-        rows = last(rows[rows["metric"] == "accuracy"])
+        rows = last(rows.loc[rows["metric"] == "accuracy", :])
         for method in ("dual", "random_tokens"):
             # All 36 patches are all of them, however they were chosen.
-            own = rows[(rows["method"] == method) | ((rows["dominant"] == 36) & (rows["method"] == "dual"))]
+            own = rows.loc[(rows["method"] == method) | ((rows["dominant"] == 36) & (rows["method"] == "dual")), :]
             theme.band(right, own, x="dominant", method=method, marker=theme.marker(method))
         right.axhline(MAJORITY, color="#808080", linewidth=1, linestyle="--")
         right.set(xscale="log", xlabel="patches kept", ylabel="accuracy", ylim=(0, 1))
@@ -309,13 +317,13 @@ def step_time(frames) -> Figure:
     _bars(axes[0, 0], frames.records("cost"), "step_cpu_seconds", "small model")
     if large:
         rows = frames.records("cost_7b")
-        least = rows[rows["micro_batch_size"] == rows["micro_batch_size"].min()]
+        least = rows.loc[rows["micro_batch_size"] == rows["micro_batch_size"].min(), :]
         _bars(axes[0, 1], least, "step_wall_seconds", "the paper's size")
     return figure
 
 
 def _bars(ax: Axes, rows: pd.DataFrame, metric: str, title: str) -> None:
-    rows = rows[rows["metric"] == metric]
+    rows = rows.loc[rows["metric"] == metric, :]
     names = list(dict.fromkeys(rows["method"]))
     for place, method in enumerate(names):
         values = 1e3 * rows.loc[rows["method"] == method, "value"].to_numpy()

@@ -74,7 +74,7 @@ def load_checkpoint(folder: str | Path, device: torch.device, dtype: torch.dtype
         folder, dtype=dtype, attn_implementation="eager", local_files_only=True
     )
     shape = _shape(net.config.text_config, folder)
-    net = net.to(device=device).eval().requires_grad_(False)
+    net = net.to(device=device).eval().requires_grad_(False)  # pyright: ignore[reportCallIssue]: a decorator hides self
     language = net.model.language_model
     return Checkpoint(
         shape,
