@@ -29,7 +29,7 @@ class Instance(NamedTuple):
     equilibrium: Equilibrium
 
     def to(self, device: torch.device) -> Instance:
-        return Instance(*(part.to(device) for part in self))
+        return Instance(*(part.to(device) for part in self))  # pyright: ignore[reportArgumentType] (in the fields' order)
 
 
 def game_of(params: Mapping[str, Any], **changes: Any) -> Game:

@@ -131,7 +131,7 @@ def slope_estimate(
         total = total + torch.einsum("vsmp,smtpkn->vstkn", change, e)
         spread = spread + _second_moments(game, K, start, xi)
     runs = len(w.players) * particles
-    return total / (runs * game.dt), spread / runs
+    return total / (runs * game.dt), spread / runs  # pyright: ignore[reportReturnType] (a chunk has been added)
 
 
 def intercept_estimate(

@@ -105,4 +105,4 @@ def single(
 ) -> PopulationMethod:
     """B4: one slope step, one intercept step, one population update."""
     sizes = {"slope_step_size": slope_step_size, "intercept_step_size": intercept_step_size}
-    return pg(game, players, slope_steps=1, intercept_steps=1, **sizes)
+    return pg(game, players, slope_steps=1, intercept_steps=1, **sizes)  # pyright: ignore[reportArgumentType] (step sizes)

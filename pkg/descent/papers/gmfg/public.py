@@ -164,7 +164,7 @@ def _sampling(
     state = [chosen.init(K, G, Z)]
 
     def advance(k: int, _policy: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        state[0] = chosen.update(state[0], chosen.draw(k, 1)[0].to(device))
+        state[0] = chosen.update(state[0], chosen.draw(k, 1)[0].to(device))  # pyright: ignore[reportOptionalCall] (a seeded method draws)
         return opened(state[0])
 
     def opened(s: Any) -> tuple[Tensor, ...]:

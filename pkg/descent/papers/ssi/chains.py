@@ -103,7 +103,7 @@ def descending(model: Model, constants: Any, threshold: Tensor | None, noise: An
                     seen.copy_(work.w)
             if path is not None:
                 # Written so that an overlap that is not a number has not arrived.
-                arrived = model.overlap(type(state.body)(path)) >= threshold
+                arrived = model.overlap(type(state.body)(path)) >= threshold  # pyright: ignore[reportOperatorIssue] (a path only with a threshold)
                 lasting = torch.cat([alive[None], ~arrived]).to(steps.dtype).cumprod(0)[1:]  # 1 until the first passage
                 alive, steps = lasting[-1] > 0, steps + lasting.sum(0)
         # Clones made outside are ordinary tensors again.
@@ -143,7 +143,7 @@ def run_chains(
         # Segments grow with the run: few borders, and at most an eighth of a chain's life is spent after its end.
         length = total if measure else per_block * max(1, done // (8 * per_block))
         length = min(length, total - done)
-        noise = source(context, model, [chains[i] for i in kept], plan, done // per_block)
+        noise = source(context, model, [chains[i] for i in kept], plan, done // per_block)  # pyright: ignore[reportCallIssue, reportArgumentType] (an integer)
         method = descending(model, constants, threshold, noise)
         state, trace = iterate(
             context, f"{name}, {plan.chunk} SGD steps each, from {done}", method.init(body) if state is None else state, method,

@@ -24,9 +24,7 @@ def trajectories(frames: Frames) -> Figure:
     Alt: Overlaps of SGD against time, a column a dimension and rate, each with its band over seeds and two flows.
     """
     runs = frames.records("trajectory")
-    cells = list(
-        runs[["rate", "dimension"]].drop_duplicates().sort_values(["rate", "dimension"]).itertuples(index=False)
-    )
+    cells = list(sorted({(rate, dimension) for rate, dimension in zip(runs["rate"], runs["dimension"], strict=True)}))
     figure, axes = theme.grid(2, len(cells), sharex=True, sharey="row", height=4.2)
     for column, (rate, dimension) in enumerate(cells):
         for row, metric in enumerate(("m", "e")):
@@ -34,7 +32,7 @@ def trajectories(frames: Frames) -> Figure:
             own = frames.select("trajectory", metric, "sgd", dimension=dimension, rate=rate)
             own = own.assign(tau=own["step"] * rate / dimension)
             theme.band(ax, own, x="tau", method="sgd", spread="range")
-            times = np.sort(own["tau"].unique())
+            times = np.unique(own["tau"].to_numpy())
             for method, axis in (("flow", {}), ("flow_noise", {"rate": rate})):
                 curve = frames.select("equations", metric, method, **axis).drop_duplicates("step").sort_values("step")
                 ax.plot(times[: len(curve)], curve["value"], **theme.line(method))
@@ -153,7 +151,7 @@ def curves(frames: Frames) -> Figure:
         for ax, scaling in zip(axes[row], ("one", "length"), strict=True):
             for method, own in (("tied", "one"), ("plain", scaling)):
                 part = frames.select("curves", "overlap", method, length=length, rate_scaling=own)
-                theme.band(ax, part[part["step"] > 0], method=method)
+                theme.band(ax, part.loc[part["step"] > 0, :], method=method)
             ax.set_title(f"L = {length}, plain with lr" + ("" if scaling == "one" else " x L"))
             ax.set_xscale("log")
         axes[row, 0].set_ylabel("overlap")
@@ -168,10 +166,11 @@ def _draw_share(ax: Axes, runs: pd.DataFrame) -> None:
     from scipy.stats import beta
 
     ok = runs[runs["status"] == "ok"].groupby("omega")["value"].agg(["sum", "count"])
-    share = ok["sum"] / ok["count"]
-    low = np.nan_to_num(beta.ppf(0.025, ok["sum"], ok["count"] - ok["sum"] + 1), nan=0.0)
-    high = np.nan_to_num(beta.ppf(0.975, ok["sum"] + 1, ok["count"] - ok["sum"]), nan=1.0)
-    ax.errorbar(share.index, share, np.stack([share - low, high - share]).clip(0), capsize=2, label=theme.label("sgd"),
+    positional, count = np.asarray(ok["sum"]), np.asarray(ok["count"])
+    share = positional / count
+    low = np.nan_to_num(beta.ppf(0.025, positional, count - positional + 1), nan=0.0)
+    high = np.nan_to_num(beta.ppf(0.975, positional + 1, count - positional), nan=1.0)
+    ax.errorbar(ok.index, share, np.stack([share - low, high - share]).clip(0), capsize=2, label=theme.label("sgd"),
                 color=theme.colour("sgd"), marker=theme.marker("sgd"), linewidth=1)  # fmt: skip
 
 
@@ -232,7 +231,7 @@ def landscapes(frames: Frames) -> Figure:
         ax.set_xlim(0, 1)
         ax.set_ylim(0, 1)
     axes[0, 0].set_ylabel("positional overlap e")
-    figure.colorbar(filled, ax=list(axes[0]), label="R(e, m)", shrink=0.8)
+    figure.colorbar(filled, ax=list(axes[0]), label="R(e, m)", shrink=0.8)  # pyright: ignore[reportPossiblyUnboundVariable] (there are four maps)
     return figure
 
 
@@ -281,7 +280,7 @@ def encoding(frames: Frames) -> Figure:
     figure, axes = theme.grid(1, 2, sharey=True, height=2.8)
     for ax, metric in zip(axes[0], ("m", "e"), strict=True):
         for method in ("attention_pe", "attention"):
-            part = runs[(runs["metric"] == metric) & (runs["method"] == method) & (runs["step"] > 0)]
+            part = runs.loc[(runs["metric"] == metric) & (runs["method"] == method) & (runs["step"] > 0), :]
             if metric == "m" or method == "attention_pe":
                 theme.band(ax, part, method=method)
         ax.set_xscale("log")
@@ -303,7 +302,7 @@ def null_divergence(frames: Frames) -> Figure:
     frames.records("null")
     for method in ("tied", "plain"):
         part = frames.select("null", "overlap", method, target="difference")
-        theme.seeds(ax, part[part["step"] > 0], method=method)
+        theme.seeds(ax, part.loc[part["step"] > 0, :], method=method)
     ax.axhline(0.3, **GUIDE, linestyle=":", label="level that counts as learned")
     ax.set_xlabel("step")
     ax.set_ylabel("overlap")
@@ -326,7 +325,7 @@ def collapse(frames: Frames) -> Figure:
             for length, shade in zip(lengths, theme.shades(method, len(lengths)), strict=True):
                 part = frames.select("collapse", "overlap", method, target=target, length=length)
                 label = theme.label(method) if length == lengths[-1] else "_length"
-                theme.band(ax, part[part["step"] > 0], method=method, color=shade, label=label, alpha=0)
+                theme.band(ax, part.loc[part["step"] > 0, :], method=method, color=shade, label=label, alpha=0)
         ax.set_xscale("log")
         ax.set_title(target)
         ax.set_xlabel("step")

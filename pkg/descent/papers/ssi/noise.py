@@ -145,4 +145,4 @@ def _chi_square(key: Tensor, dof: Tensor, size: int) -> Tensor:
         u = ((words(subkey(key, 2 * attempt + 1), size) >> 11) & (2**53 - 1)).double().add_(0.5) * 2.0**-53
         accepted = u.log() < 0.5 * x * x + d - d * v + d * v.log()
         value = d * v if value is None else torch.where(accepted, d * v, value)
-    return 2 * value
+    return 2 * value  # pyright: ignore[reportOperatorIssue] (TRIES is at least 1)

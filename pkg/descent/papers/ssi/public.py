@@ -156,7 +156,7 @@ def flow(
     student = Student(loss, lambda s, z: _slope(loss, s, z))
     curve = gradient_flow.flow(
         student,
-        pair or (start, 0.0),
+        pair or (start, 0.0),  # pyright: ignore[reportArgumentType] (no pair: a number)
         times,
         rate=lr,
         n=nodes,

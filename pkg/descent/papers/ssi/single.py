@@ -71,15 +71,15 @@ def start(m: Tensor, e: Tensor | None = None) -> Single:
     """
     known = [m] if e is None else [m, e]
     rest = 1 - sum(x * x for x in known)
-    if not bool((rest >= -1e-12).all()):
-        worst = (1 - rest).max().item()
+    if not bool((rest >= -1e-12).all()):  # pyright: ignore[reportAttributeAccessIssue] (a tensor: the sum has terms)
+        worst = (1 - rest).max().item()  # pyright: ignore[reportAttributeAccessIssue]
         raise SettingError(f"ssi: the start must have e^2 + m^2 at most 1, got {worst:.6g}")
-    return Single(torch.stack([*known, rest.clamp(min=0).sqrt()]))
+    return Single(torch.stack([*known, rest.clamp(min=0).sqrt()]))  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def single_vector(
     target: Callable[..., Tensor],
-    slope: Callable[..., Tensor | None],
+    slope: Callable[..., Any],
     tokens: int,
     *,
     positional: bool,

@@ -83,7 +83,7 @@ def _together(variants: list[Variant], context: Context, records: Records) -> No
     )  # fmt: skip
     trace = passages.trace
     for variant, rows in slices(variants):
-        ends = {name: trace.values[name][-p["tail"] :, rows].mean(0) for name in ("m", "e")}
+        ends = {name: trace.values[name][-p["tail"] :, rows].mean(0) for name in ("m", "e")}  # pyright: ignore[reportOptionalMemberAccess] (`at` was given)
         records.add(variant, "m_final", ends["m"])
         records.add(variant, "e_final", ends["e"])
         records.add(variant, "positional", (ends["e"] > ends["m"]).astype(float))

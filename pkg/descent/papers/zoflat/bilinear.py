@@ -58,4 +58,4 @@ class Bilinear:
         return self.slope(x, u, 0.0)
 
     def move(self, x: Tensor, u: Direction, scale: float | Tensor) -> Tensor:
-        return x + scale * u.u if isinstance(scale, float) else torch.addcmul(x, scale[..., None], u.u)
+        return x + scale * u.u if isinstance(scale, float) else torch.addcmul(x, scale[..., None], u.u)  # pyright: ignore[reportIndexIssue] (a number is a float)

@@ -20,7 +20,7 @@ from descent.papers.zoflat.features import standardiser
 from descent.papers.zoflat.gradient_descent import gd
 from descent.papers.zoflat.lifted import LiftedModel, lift
 from descent.papers.zoflat.losses import LOSSES
-from descent.papers.zoflat.problem import Problem
+from descent.papers.zoflat.problem import Problem  # noqa: F401 (imports are in the source hash: it goes with the next change of code)
 from descent.papers.zoflat.sharpness_aware import sam
 from descent.papers.zoflat.two_point import dd, zo
 
@@ -58,7 +58,7 @@ def build(variant: Variant, context: Context) -> LiftedModel | ExplicitModel:
     if path == "explicit":
         return ExplicitModel(raw, labels, LOSSES[p["model"]], tuple(draws), device=context.device)
     mean, scale = standardiser(raw[0])
-    lifted = lift(torch.from_numpy((raw[0] - mean) / scale), draws, cholesky=path == "cholesky")
+    lifted = lift(torch.from_numpy((raw[0] - mean) / scale), draws, cholesky=path == "cholesky")  # pyright: ignore[reportArgumentType] (read once, in order)
     return LiftedModel(raw, labels, LOSSES[p["model"]], lifted, layout=p["layout"], device=context.device)
 
 
@@ -73,7 +73,7 @@ def _scaled(variant: Variant) -> dict[str, Any]:
     return {name: value * factors[name] if name in factors else value for name, value in variant.own.items()}
 
 
-def train(model: Problem, variant: Variant, context: Context) -> Any:
+def train(model: LiftedModel | ExplicitModel, variant: Variant, context: Context) -> Any:
     """The trace of one variant, its seeds side by side."""
     p, streams = variant.params, context.streams
     method: Method = METHODS[variant.method](model, **_scaled(variant))

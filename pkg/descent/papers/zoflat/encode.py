@@ -126,15 +126,15 @@ def tiny_parameters(streams: Streams, tokens: int) -> dict[str, Tensor]:
     """Normal weights of deviation 0.2, so that a layer does something; norms and biases as at BERT's start."""
     h, inner = TINY["hidden"], TINY["inner"]
     shapes = {f"embeddings.{kind}_embeddings.weight": (n, h) for kind, n in (("word", TINY["vocabulary"]), ("position", tokens), ("token_type", 1))}  # fmt: skip
-    shapes["embeddings.LayerNorm.weight"] = shapes["embeddings.LayerNorm.bias"] = (h,)
+    shapes["embeddings.LayerNorm.weight"] = shapes["embeddings.LayerNorm.bias"] = (h,)  # pyright: ignore[reportArgumentType] (of any length)
     for i in range(TINY["layers"]):
         at = f"encoder.layer.{i}."
         dense = {f"attention.self.{kind}": (h, h) for kind in ("query", "key", "value")}
         dense |= {"attention.output.dense": (h, h), "intermediate.dense": (inner, h), "output.dense": (h, inner)}
         for name, shape in dense.items():
-            shapes[f"{at}{name}.weight"], shapes[f"{at}{name}.bias"] = shape, shape[:1]
+            shapes[f"{at}{name}.weight"], shapes[f"{at}{name}.bias"] = shape, shape[:1]  # pyright: ignore[reportArgumentType]
         for name in ("attention.output", "output"):
-            shapes[f"{at}{name}.LayerNorm.weight"] = shapes[f"{at}{name}.LayerNorm.bias"] = (h,)
+            shapes[f"{at}{name}.LayerNorm.weight"] = shapes[f"{at}{name}.LayerNorm.bias"] = (h,)  # pyright: ignore[reportArgumentType]
     generator = streams.numpy("encoder", 0)
     draw = {name: torch.from_numpy(generator.normal(0, 0.2, shape)).float() for name, shape in shapes.items()}
     return {

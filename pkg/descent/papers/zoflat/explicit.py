@@ -32,8 +32,8 @@ class ExplicitModel:
 
     def __init__(
         self,
-        raw: tuple[np.ndarray, np.ndarray],
-        labels: tuple[np.ndarray, np.ndarray],
+        raw: Sequence[np.ndarray],
+        labels: Sequence[np.ndarray],
         loss: Loss,
         draws: Sequence[Tensor],
         *,
@@ -92,7 +92,7 @@ def _scores(x: Tensor, w: Tensor) -> Tensor:
     return torch.einsum("snd,sd->ns", x, w)
 
 
-def _lifted(train: Tensor, test: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+def _lifted(train: Tensor, test: Tensor, w: Tensor) -> tuple[Tensor, ...]:
     """Steps 2 to 4 of the preprocessing: lift, standardise by the training columns, prepend ones."""
     train, test = train @ w, test @ w
     mean, scale = train.mean(0), train.std(0, correction=0)

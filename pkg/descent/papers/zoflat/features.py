@@ -18,10 +18,10 @@ from torch import Tensor
 class Features(Protocol):
     labels: Tensor  # (N, 1), -1 or +1
 
-    def margins(self, b: Tensor, z: Tensor) -> Tensor:
+    def margins(self, b: Tensor, z: Tensor) -> Tensor:  # pyright: ignore[reportReturnType] (a protocol's)
         """(S,), (p, S) -> (N, S): y (b + Xs z)."""
 
-    def pull(self, r: Tensor) -> tuple[Tensor, Tensor]:
+    def pull(self, r: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportReturnType] (a protocol's)
         """The transpose: (N, S) -> (S,), (p, S)."""
 
 
@@ -61,7 +61,7 @@ def standardiser(train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def features(
     raw: np.ndarray, labels: np.ndarray, mean: np.ndarray, scale: np.ndarray, *, layout: str, device: torch.device | str
-) -> Features:
+) -> Dense | Sparse:
     """The operator of `raw` (N, p) with +-1 `labels` (N,), float64.
 
     layout: `sparse`, `dense`, or `auto`: sparse where the device has it.

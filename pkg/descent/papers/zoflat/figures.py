@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -47,7 +49,12 @@ def spaced(rows: pd.DataFrame) -> pd.DataFrame:
         if step < 2 or step >= 1.08 * last:
             kept.append(step)
             last = step
-    return rows[rows["step"].isin(kept)]
+    return rows.loc[rows["step"].isin(kept), :]
+
+
+def _means(rows: Any, column: str) -> np.ndarray:
+    """The mean value of a table's rows at each of a column's, in their order."""
+    return rows.groupby(column)["value"].mean().to_numpy()
 
 
 def _centre(values: pd.Series, log: bool) -> float:
@@ -73,7 +80,7 @@ def test_function(frames) -> Figure:
     shades = dict(zip(SMOOTHINGS, reversed(theme.shades("zo", 3)), strict=True))
 
     def drawn(ax: Axes, metric: str, method: str, smoothing: float | None = None) -> pd.DataFrame:
-        style = {"color": shades[smoothing], "label": f"ZO, λ = {smoothing:g}"} if smoothing else {}
+        style: dict[str, Any] = {"color": shades[smoothing], "label": f"ZO, λ = {smoothing:g}"} if smoothing else {}
         rows = frames.select("toy", metric, method, **({"smoothing": smoothing} if smoothing else {}))
         rows = rows[rows["step"].isin(curve)]
         return theme.band(ax, rows.assign(value=rows["value"].clip(lower=FLOOR)), method=method, log=True, **style)
@@ -148,12 +155,12 @@ def trace_against_loss(frames) -> Figure:
             continue
         for method in ("gd", "zo", "dd", "sam"):
             loss, trace = (
-                spaced(frames.select("convex", metric, method, model=model, data=data)).groupby("step")["value"].mean()
+                _means(spaced(frames.select("convex", metric, method, model=model, data=data)), "step")
                 for metric in ("train_loss", "trace")
             )
             if len(loss):
                 ax.plot(loss, trace, **theme.line(method))
-                ax.plot(loss.iloc[-1:], trace.iloc[-1:], marker=theme.marker(method), color=theme.colour(method))
+                ax.plot(loss[-1:], trace[-1:], marker=theme.marker(method), color=theme.colour(method))
         ax.set(xscale="log", yscale="log", xlabel="training loss")
         plain_log(ax.xaxis)
         plain_log(ax.yaxis)
@@ -207,12 +214,12 @@ def final_traces(frames) -> Figure:
             theme.absent(ax, frames.why(experiment, **setting))
             continue
         if experiment == "toy":  # one smoothing stands for ZO
-            rows = rows[(rows["method"] != "zo") | (rows["smoothing"] == SMOOTHINGS[0])]
-        methods = [m for m in ("gd", "zo", "dd", "sam") if (rows["method"] == m).any()]
+            rows = rows.loc[(rows["method"] != "zo") | (rows["smoothing"] == SMOOTHINGS[0]), :]
+        methods = [m for m in ("gd", "zo", "dd", "sam") if m in set(rows["method"])]
         for at, method in enumerate(methods):
-            own = rows[rows["method"] == method]
+            own = rows.loc[rows["method"] == method, :]
             kept = own["step"] >= (0.95 if experiment == "convex" else 1) * own["step"].max()
-            theme.points(ax, at, own[kept].groupby("seed")["value"].mean(), method)
+            theme.points(ax, at, _means(own.loc[kept, :], "seed"), method)
         ax.set(yscale="log", xticks=range(len(methods)), xlim=(-0.5, len(methods) - 0.5))
         plain_log(ax.yaxis)
         ax.set_xticklabels([theme.label(m) for m in methods])

@@ -20,7 +20,7 @@ class Pair(NamedTuple):
     below: Tensor  # f(x - l u)
 
 
-def evaluate_pair_(shift: Callable[[float], None], loss: Callable[[], Tensor], smoothing: float) -> Pair:
+def evaluate_pair_(shift: Callable[[float], object], loss: Callable[[], Tensor], smoothing: float) -> Pair:
     """Both losses of a step in place: shift(scale) adds scale * u to x. It leaves x at x - l u, so that the caller restores
     and updates in one pass, shift(l - eta c). Where `loss` raises, x is put back (up to rounding) first."""
     at = smoothing

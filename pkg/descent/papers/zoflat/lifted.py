@@ -64,8 +64,8 @@ class LiftedModel:
 
     def __init__(
         self,
-        raw: tuple[np.ndarray, np.ndarray],
-        labels: tuple[np.ndarray, np.ndarray],
+        raw: Sequence[np.ndarray],
+        labels: Sequence[np.ndarray],
         loss: Loss,
         lifted: Lift,
         *,

@@ -13,16 +13,16 @@ from torch import Tensor
 
 
 class Loss(Protocol):
-    def value(self, margins: Tensor) -> Tensor:
+    def value(self, margins: Tensor) -> Tensor:  # pyright: ignore[reportReturnType] (a protocol's)
         """f: (S,), the mean over the examples."""
 
-    def slope(self, margins: Tensor, change: Tensor, smoothing: float) -> Tensor:
+    def slope(self, margins: Tensor, change: Tensor, smoothing: float) -> Tensor:  # pyright: ignore[reportReturnType] (a protocol's)
         """(S,) two-point slope along u, smoothing above 0."""
 
-    def pull(self, margins: Tensor) -> Tensor:
+    def pull(self, margins: Tensor) -> Tensor:  # pyright: ignore[reportReturnType] (a protocol's)
         """(N, S) df / dm_i."""
 
-    def curvature(self, margins: Tensor) -> Tensor:
+    def curvature(self, margins: Tensor) -> Tensor:  # pyright: ignore[reportReturnType] (a protocol's)
         """(N, S) d2f / dm_i^2: Tr Hess f = sum_i curvature_i |x_i|^2."""
 
 

@@ -21,16 +21,16 @@ Direction = TypeVar("Direction")
 class Problem(Protocol[Point, Direction]):
     """f: R^d -> R for every row. A method asks for the parts it uses: ZO never sees a gradient."""
 
-    def gradient(self, point: Point) -> Direction:
+    def gradient(self, point: Point) -> Direction:  # pyright: ignore[reportReturnType] (a protocol's)
         """grad f (GD, SAM)."""
 
-    def slope(self, point: Point, direction: Direction, smoothing: float | Tensor) -> Tensor:
+    def slope(self, point: Point, direction: Direction, smoothing: float | Tensor) -> Tensor:  # pyright: ignore[reportReturnType] (a protocol's)
         """(f(x + l u) - f(x - l u)) / (2 l) for l > 0, one number a row (ZO)."""
 
-    def derivative(self, point: Point, direction: Direction) -> Tensor:
+    def derivative(self, point: Point, direction: Direction) -> Tensor:  # pyright: ignore[reportReturnType] (a protocol's)
         """<grad f, u>, one number a row: the slope's limit at l = 0 (DD; SAM for the gradient's length)."""
 
-    def move(self, point: Point, direction: Direction, scale: float | Tensor) -> Point:
+    def move(self, point: Point, direction: Direction, scale: float | Tensor) -> Point:  # pyright: ignore[reportReturnType] (a protocol's)
         """x + scale * u; `scale` is a number or one a row (all)."""
 
 
@@ -56,7 +56,7 @@ class Differentiable:
         return torch.linalg.vecdot(self.gradient(x), u)
 
     def move(self, x: Tensor, u: Tensor, scale: float | Tensor) -> Tensor:
-        return torch.add(x, u, alpha=scale) if isinstance(scale, float) else torch.addcmul(x, scale[..., None], u)
+        return torch.add(x, u, alpha=scale) if isinstance(scale, float) else torch.addcmul(x, scale[..., None], u)  # pyright: ignore[reportIndexIssue] (a number is a float)
 
 
 def two_point_slope(f_plus: Tensor, f_minus: Tensor, smoothing: float | Tensor) -> Tensor:

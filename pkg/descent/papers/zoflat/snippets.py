@@ -19,7 +19,7 @@ class Texts(NamedTuple):
 def rated(texts: Sequence[str], ratings: np.ndarray, least: float = 1.5) -> Texts:
     """Texts whose mean rating is at least `least` away from 0, in their order; the class is the rating's sign."""
     kept = np.flatnonzero(np.abs(ratings) >= least)
-    return Texts(tuple(texts[i] for i in kept), (ratings[kept] > 0).astype(np.int64))
+    return Texts(tuple(texts[i] for i in kept), (ratings[kept] > 0).astype(np.int64))  # pyright: ignore[reportCallIssue, reportArgumentType] (an integer)
 
 
 def few_shot(labels: np.ndarray, order: np.ndarray, shots: int, tests: int) -> tuple[np.ndarray, np.ndarray]:

@@ -42,12 +42,12 @@ def _together(variants: Sequence[Variant], context: Context, records: Records) -
     start = context.streams.normal("start", seeds, (2 * n,)).to(context.device)
     x = start.expand(len(variants), *start.shape).clone()  # (V, S, 2n)
     if variants[0].method == "gd":
-        problem, draw = Bilinear(), None
-        update = gd(problem, step_size=params["step_size"]).update
+        problem, draw = Bilinear(), None  # pyright: ignore[reportAssignmentType] (a problem that draws nothing)
+        update = gd(problem, step_size=params["step_size"]).update  # pyright: ignore[reportArgumentType, reportAssignmentType] (names of arguments differ)
     else:
         problem = ReducedBilinear()
         smoothings = [v.params.get("smoothing") for v in variants]  # DD has none
-        method = walks(problem, step_size=params["step_size"], smoothings=smoothings, device=context.device)
+        method = walks(problem, step_size=params["step_size"], smoothings=smoothings, device=context.device)  # pyright: ignore[reportArgumentType] (it has what a walk uses)
         x = reduced(x)
 
         def draw(k: int, count: int) -> Draw:

@@ -42,7 +42,7 @@ def dd(problem: Problem, *, step_size: float) -> Method:
     check("dd", SETTINGS, step_size=step_size)
     must_have("dd", problem, "derivative", "move")
 
-    def step(point: Point, direction: Direction) -> tuple[Point, Info]:
+    def step(point: Point, direction: Direction) -> tuple[Point, Info]:  # pyright: ignore[reportInvalidTypeVarUse] (the problem's own)
         slope = problem.derivative(point, direction)
         return problem.move(point, direction, -step_size * slope), Info(slope)
 
@@ -71,7 +71,7 @@ def walks(
 
 
 def _random_walk(problem: Problem, step_size: float, smoothing: float | Tensor) -> Method:
-    def step(point: Point, direction: Direction) -> tuple[Point, Info]:
+    def step(point: Point, direction: Direction) -> tuple[Point, Info]:  # pyright: ignore[reportInvalidTypeVarUse] (the problem's own)
         slope = problem.slope(point, direction, smoothing)
         return problem.move(point, direction, -step_size * slope), Info(slope)
 
