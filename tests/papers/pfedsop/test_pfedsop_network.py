@@ -1,9 +1,11 @@
 """Rows of models: hand-written gradients against autograd, the step in place, parts and pulls, the convolutions."""
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
+from descent.papers.pfedsop import evaluation
 from descent.papers.pfedsop.convolution import Cnn
 from descent.papers.pfedsop.network import Mlp, Network, head_logits, softmax_
 
@@ -104,3 +106,19 @@ def test_what_a_network_does_not_have_is_not_made_up():
             call(None, None, None) if call.__name__ == "gradient" else call(None, None)
     with pytest.raises(NotImplementedError):
         Network().features(None, None)
+
+
+@pytest.mark.parametrize("clients", [1, 2, 3, 12])
+def test_the_tenth_percentile_of_clients_is_numpy_s(clients):
+    """A model that says class 0 always, so a client's accuracy is its share of that class."""
+    rng = np.random.default_rng(clients)
+    labels = torch.from_numpy(rng.integers(0, 2, 200))
+    own = [[rng.choice(200, size, replace=False) for size in rng.integers(5, 30, clients)] for _ in range(2)]
+    network = Mlp(3, 2, 2)
+    params = torch.zeros(2, 1, network.size)
+    params[..., -2] = 1.0
+    found = evaluation.Tests(own, torch.zeros(200, 3), labels).accuracies(network, params)
+    for s in range(2):
+        each = [(labels[mine] == 0).double().mean().item() for mine in own[s]]
+        assert found["client_low"][s].item() == pytest.approx(np.percentile(each, 10), abs=1e-12)
+        assert found["client_mean"][s].item() == pytest.approx(np.mean(each), abs=1e-12)

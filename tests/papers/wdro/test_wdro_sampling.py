@@ -1,5 +1,6 @@
 """The sampled gradient, the projected method and the baselines against one draw and one step at a time."""
 
+import inspect
 import math
 
 import numpy as np
@@ -296,3 +297,13 @@ def test_the_library_s_second_phase_steps_as_written():
     _, gw, _, gl = sampled_dual(squared, squared_slope, w.numpy(), 0.0, lam, x.numpy(), y.numpy(), draws, eps, 0.1)
     want_move = -0.05 * np.sign(np.append(gw, gl))  # AdamW's first step
     np.testing.assert_allclose((after.x - state.x)[0, 0].numpy(), want_move, atol=1e-6)
+
+
+def test_what_is_left_out_of_a_call_is_what_the_study_says():
+    """docs/papers/wdro.md and the settings of the squared loss; the library's own draws and rate."""
+    left = lambda f: {n: p.default for n, p in inspect.signature(f).parameters.items() if p.default is not p.empty}  # noqa: E731
+    assert left(psgd) == {
+        "sampler": "shifted", "batch": 16, "samples": 16, "samples_growth": 0.0, "samples_max": 4096, "step_size": 0.05,
+        "lam_step_size": 20.0, "ball": 1.0, "lam_low": 1.1, "lam_start": 5.0, "lam_high": 50.0, "weight_start": 0.0, "block": 25,
+    }  # fmt: skip
+    assert left(library) == {"epsilon": None, "samples": 10, "adam_step_size": 0.05, "block": 10}
