@@ -432,6 +432,11 @@ def test_dynamics_pairs_networks_of_different_seeds():
         want = dynamical_distance(A[methods[0]][i : i + 1], A[methods[1]][j : j + 1], steps=20).item()
         got = rows[(rows["seed"] == 7 + i) & (rows["step"] == 7 + j)]["value"].item()
         assert got == pytest.approx(want, abs=1e-6)
+    same = frame[frame["metric"] == "dynamics_of_one_start"]
+    assert set(same["method"]) == {"eprop"} and list(same["seed"]) == [7, 8, 9]
+    assert list(same["status"]) == ["ok", "ok", "undefined"]
+    want = dynamical_distance(A["eprop"], A["bptt"], steps=20)
+    assert same["value"].to_numpy(float)[:2] == pytest.approx(want.numpy(), abs=1e-6)
     assert records.arrays["map_distances"].shape == (18, 18)
     assert list(records.arrays["map_networks"])[::3] == [
         "bptt",

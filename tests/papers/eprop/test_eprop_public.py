@@ -50,6 +50,17 @@ def test_bptt_through_the_module_is_autograd(dtype):
         assert_close(part.grad, p[name].grad, msg=name, **tight)
 
 
+def test_a_single_unit_learns_by_every_path():
+    x, target = trials()
+    found = {}
+    for rule in ("bptt", "eprop"):
+        net = RateRNN(3, 1, 2, rule=rule, alpha=0.3, activation="tanh", seed=2, dtype=torch.float64)
+        F.mse_loss(net(x)[0], target).backward()
+        found[rule] = [part.grad for part in net.parameters()]
+        assert [g.shape for g in found[rule]] == [p.shape for p in net.parameters()]
+    assert any(not torch.equal(a, b) for a, b in zip(*found.values(), strict=True))  # its own recurrence differs
+
+
 def test_eprop_with_a_loss_of_the_rates_is_autograd_with_detached_senders():
     x, target = trials()
     net = RateRNN(3, 7, 2, rule="eprop", alpha=0.3, activation="tanh", seed=1, dtype=torch.float64)
@@ -164,6 +175,8 @@ def test_measures_take_arrays():
     assert dsa(3 * y @ Q + 1, y, components=12, rank=6) < 1e-2
     floors = noise_floor(y, splits=5)
     assert floors.shape == (5,) and (floors > 0).all() and torch.equal(floors, noise_floor(torch.tensor(y), splits=5))
+    assert torch.equal(floors, noise_floor(y, splits=5, seed=0))
+    assert not torch.equal(floors, noise_floor(y, splits=5, seed=1))
     assert procrustes(torch.tensor(rows, dtype=torch.float32), rows.astype(np.float32)).dtype == torch.float32
 
 
