@@ -53,7 +53,8 @@ def swept(
                 alpha=0.45,
             )
         if len(rows) > len(good):
-            ax.annotate(f"{len(rows) - len(good)}×", (place + offset, 0.0), xycoords=("data", "axes fraction"), xytext=(0, 2),
+            here = sum(abs(text.xy[0] - place) < 0.5 for text in ax.texts)  # other methods' counts: one above the other
+            ax.annotate(f"{len(rows) - len(good)}×", (place + offset, 0.0), xycoords=("data", "axes fraction"), xytext=(0, 2 + 8 * here),
                         textcoords="offset points", ha="center", fontsize=7, color=style["color"])  # fmt: skip
     if middles:
         line = theme.line(method, **({"color": color} if color else {}), **({"label": label} if label else {}))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from matplotlib.colors import LogNorm
 
@@ -119,6 +121,12 @@ def critical(frames):
     return figure
 
 
+def _formula(schedule: str) -> str:
+    """`constant 1e-1` and `0.1 (k+1)^-1/2` as mathtext."""
+    text = schedule.removeprefix("constant ").replace(" ", r"\,")
+    return re.sub(r"\^(-[\d/]+)", r"^{\1}", re.sub(r"\b1e(-\d+)", r"10^{\1}", text))
+
+
 def _schedules(ax, frames, experiment, metric, plateaus=True, **axes):
     """One line a schedule: constant epsilon in shades, falling ones dashed; levels of the constant ones dotted."""
     rows = frames.select(experiment, metric, "psgd", **axes)
@@ -132,9 +140,7 @@ def _schedules(ax, frames, experiment, metric, plateaus=True, **axes):
     for name in (*constant, *falling):
         style = {"color": shades.get(name, dark), "linestyle": dashes.get(name, "-")}
         own = rows[rows["schedule"] == name]
-        theme.band(
-            ax, own, method="psgd", log=positive, label=rf"$\varepsilon_k$ = {name.removeprefix('constant ')}", **style
-        )
+        theme.band(ax, own, method="psgd", log=positive, label=rf"$\varepsilon_k = {_formula(name)}$", **style)
         level = frames.select(experiment, "plateau", "psgd", schedule=name, **axes)
         if plateaus and positive and len(level):
             ax.axhline(
@@ -220,7 +226,7 @@ def plain(frames):
         for i, metric in enumerate(("gap", "lam")):
             ax, rows = axes[i, j], frames.select("plain", metric, "psgd", problem=problem)
             for (schedule, growth), own in rows.groupby(["schedule", "samples_growth"]):
-                words = f"{schedule}, m = 16" if growth == 0 else f"{schedule}, m growing"
+                words = rf"$\varepsilon_k = {_formula(schedule)}$, " + ("m = 16" if growth == 0 else "m growing")
                 style = {
                     "linewidth": 1.8 if growth == 0 else 0.9,
                     "linestyle": "-" if schedule.startswith("constant") else (0, (5, 1.6)),
@@ -324,7 +330,7 @@ def time_to_gap(frames):
                     ax.plot(at, middle, theme.marker(method), color=colour, markerfacecolor=colour if problem == "diabetes" else "white",
                             label=f"{theme.line(method)['label']}, {PROBLEMS[problem].split(', ')[1]}")  # fmt: skip
         ax.set(yscale="log", title=f"within {level:g} of the least", xlabel="method")
-        ax.set_xticks(range(len(methods)), methods)
+        ax.set_xticks(range(len(methods)), [theme.label(method) for method in methods], fontsize=7)
     axes[0, 0].set_ylabel("CPU-seconds a run")
     theme.legend(figure, axes)
     return figure
