@@ -16,6 +16,7 @@ from descent.papers.dualpriv import problem as problem_module
 from descent.papers.dualpriv.first_order import PHASES, Noise, batch_sum, clipped_sum, dpsgd
 from descent.papers.dualpriv.problem import sample_gradients, sample_losses
 from descent.papers.dualpriv.sampling import Counts, poisson_batches
+from descent.papers.dualpriv.zeroth_order import dpzero
 
 
 def run(problem, method, seeds=(500, 501), steps=3, block=2, theta=None):
@@ -243,6 +244,15 @@ def test_rows_and_samples_in_parts_and_padding_left_out_give_the_same_sum(monkey
     parts = batch_sum(problem, theta, index, present, book.clip_norm, sizes=sizes, micro_batch=micro_batch)
     assert_close(parts, whole, atol=1e-12, rtol=1e-12)
     assert_close(batch_sum(problem, theta, index, present, book.clip_norm), whole, atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize("method", [dpsgd, dpzero])
+def test_a_ledger_of_another_number_of_records_is_refused_and_sets_of_as_many_are_not(method):
+    message = r"dualpriv: the ledger accounts for 5 records, but the problem holds 12; open the ledger for as many"
+    with pytest.raises(SettingError, match=message):
+        method(make_problem(), ledger(records=5, batch=3), step_size=1.0)
+    drawn = method(make_problem(), ledger(records=4, batch=3), step_size=1.0).drawing(STREAMS, (500,), 8)(0, 8)
+    assert drawn.index.max() == 3
 
 
 def test_a_ledger_that_does_not_keep_its_budget_never_trains():

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -65,6 +66,33 @@ def test_honest_steps_pass_and_leaking_ones_are_caught(context, method):
     # A twentieth of the noise: guessed far more often where the record is there.
     right, wrong, half = counts(context, method, 0.05)
     assert right > 3 * wrong + 10
+
+
+def test_the_attacker_reckons_with_the_kept_blocks_alone(context):
+    """One step of Dual-Priv, its dropped blocks taken out of the records' effects by hand."""
+    params = {**PARAMS, "noise_share": 0.05}
+    world, plan = game.game_world(context), game.PLANS["dual"]
+    ledger = game.open_ledger(plan, params)
+    inputs = game.tokens_of(world, world.split("game", 4), plan, params, 0.0)
+    table = world.rotation(inputs.x.shape[1])
+    problem = game.Problem(game.adapter(world, params), world.frozen, table, inputs)
+    attacker = game.Attacker(problem, ledger, plan, params)
+    theta = 0.3 * torch.randn(2, problem.layout.size, generator=torch.Generator().manual_seed(0))
+    everyone = torch.arange(4).expand(2, -1)
+    effects = torch.cat(game.sample_gradients(problem, theta, everyone, torch.ones(2, 4)), -1)
+    effects = effects * (1.0 / (effects.norm(dim=-1, keepdim=True) + 1e-6)).clamp(max=1)
+    dropped = torch.zeros(problem.layout.size, dtype=torch.bool)
+    for block in problem.layout.blocks[3:9]:
+        dropped[block.start : block.start + block.size] = True
+    update = effects[:, 1] + effects[:, 3]  # without noise, two records drawn
+    update[:, dropped] = 0
+    before, after = (SimpleNamespace(theta=z, first=z[:, :0]) for z in (theta, theta - update / ledger.batch))
+    deviation = 0.05 * ledger.noise_multiplier
+    expected = game.log_ratio(update[:, ~dropped].double(), effects[:, :, ~dropped].double(), 0.5, deviation)
+    torch.testing.assert_close(attacker.gain(before, after, None), expected, rtol=1e-3, atol=1e-3)
+    # Reckoned with, the dropped coordinates would say that little was drawn.
+    naive = game.log_ratio(update.double(), effects.double(), 0.5, deviation)
+    assert (naive < expected - 0.1).all()
 
 
 def test_no_two_trials_share_a_stream():

@@ -10,6 +10,7 @@ from dualpriv_world import STREAMS, make_problem, some_theta
 from torch.nn import functional
 from torch.testing import assert_close
 
+from descent.papers.dualpriv import problem as problem_module
 from descent.papers.dualpriv.decoder import decode
 from descent.papers.dualpriv.lora import frozen_linear, initial, layout, split
 from descent.papers.dualpriv.problem import answers, sample_gradients, sample_losses
@@ -61,11 +62,16 @@ def test_per_sample_gradients_equal_autograd_of_each_sample_alone(rank):
             assert_close(got[row, sample], leaf.grad, atol=1e-10, rtol=1e-10)
 
 
-def test_losses_equal_each_sample_alone():
+@pytest.mark.parametrize("cache", [1, 2**40])  # a row at a time, all rows together
+@pytest.mark.parametrize("sizes", [None, (3, 3)])
+def test_losses_equal_each_sample_alone(monkeypatch, cache, sizes):
+    monkeypatch.setattr(problem_module, "_CACHE", cache)
     problem = make_problem()
     theta = some_theta(problem, rows=2)
     index = torch.tensor([[3, 0, 7], [5, 5, 1]])
-    got = sample_losses(problem, theta, index)
+    got = sample_losses(problem, theta, index, sizes)
+    # What lies beyond a row's size changes nothing within it.
+    assert_close(sample_losses(problem, theta, index, (1, 2))[1, :2], got[1, :2], atol=1e-12, rtol=1e-12)
     expected = [[loss_alone(problem, theta[r], int(i)).item() for i in index[r]] for r in range(2)]
     assert_close(got, torch.tensor(expected, dtype=torch.float64), atol=1e-12, rtol=1e-12)
     right, losses = answers(problem, theta, problem.train)

@@ -5,6 +5,7 @@ decoder, the start of the adapter) and none of its settings, plans, ledgers, sam
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from descent.papers.dualpriv.problem import Problem, features
 from descent.papers.dualpriv.scenes import ASK_DIGIT, draw_scenes, pools
 from descent.papers.dualpriv.tokens import prune
 from descent.privacy import noise_multiplier
+from descent.runner.run import perform
 
 STREAMS = Streams("dualpriv")
 SIZES = model.Sizes()
@@ -176,14 +178,16 @@ def test_zeroth_order_runs(plan, data, needs, experiment, block, pool):  # noqa:
         held_against(own, held, path, test, (4,), 3e-3)
 
 
-@pytest.mark.parametrize("share", [1.0, 0.0])
-def test_the_audit_of_trained_models(plan, data, needs, share):  # noqa: F811
-    """Coins decide who may be drawn, answers are random code words, a low loss is a guess of having been in."""
+@pytest.mark.parametrize(("share", "seed"), [(1.0, 500), (0.0, 500), (1.0, 502)])
+def test_the_audit_of_trained_models(plan, data, needs, share, seed):  # noqa: F811
+    """Coins decide who may be drawn, answers are random code words, a low loss is a guess of having been in.
+
+    Two seeds on one base, which are trained together, and one on the other.
+    """
     [job] = [j for j in plan.of("dualpriv", "audit") if j.block == "dual"]
-    job, records = do(plan, data, needs, "audit", "dual")
-    frame = records.frame(job)
-    frame = frame[frame["noise_share"] == share].set_index("metric")["value"]
-    seed = job.variants[0].seeds[0]
+    job = replace(job, variants=tuple(replace(v, seeds=(500, 501, 502)) for v in job.variants))
+    frame = perform(job, data=data, needs={"base": needs["dualpriv/pretrain/base-content"]}).frame(job)
+    frame = frame[(frame["noise_share"] == share) & (frame["seed"] == seed)].set_index("metric")["value"]
     weights = weights_of(needs["dualpriv/pretrain/base-content"].arrays, seed)
     sigma = noise_multiplier(0.5, 16 / 50, 4, DELTA)
     coins = STREAMS.numpy("canary coins", seed).random(50) < 0.5

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 from torch.testing import assert_close
 
+from descent.core.errors import SettingError
 from descent.core.streams import Streams
 from descent.papers.dualpriv import dpsgd
 from descent.papers.dualpriv.sampling import poisson_batches
@@ -196,3 +197,21 @@ def test_scalar_and_unused_parameters_are_blocks_too():
     next(private(model, data=(X.double(), Y)))
     assert model.scale.grad.shape == () and model.idle.grad.shape == (3,)
     assert all(p.grad.isfinite().all() and p.grad.any() for p in model.parameters())  # noise at least
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (ValueError("a first line\nand a second"), "a first line"),
+        (TypeError("one line"), "one line"),
+        (KeyError, "KeyError"),
+    ],
+)
+def test_a_network_that_fails_is_refused_with_the_first_line_of_its_reason(fault, reason):
+    class Failing(nn.Linear):
+        def forward(self, x):
+            raise fault
+
+    with pytest.raises(SettingError) as refused:
+        private(Failing(3, 2))
+    assert f"cannot be taken: {reason}; `criterion` must" in str(refused.value)
