@@ -184,7 +184,9 @@ def main() -> int:
     if apart > 1e-10:
         print("they do not agree")
         return 1
-    return 0 if np.median(times["(b) vectorised NumPy"]) >= TARGET * own else 1
+    gained = np.median(times["(b) vectorised NumPy"]) / own
+    print(f"asked: {TARGET} x (b); measured: {gained:.2f} x" + ("" if gained >= TARGET else ", which ends with code 1"))
+    return 0 if gained >= TARGET else 1
 
 
 if __name__ == "__main__":

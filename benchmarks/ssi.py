@@ -4,7 +4,7 @@ Attention on two tokens with positional encoding, fresh noise included, for the 
 (a) the official way: one chain in R^d at a time, gradients by autograd (its Python dataset left out, which favours it).
 (b) the same algorithm as a competent author writes it in plain NumPy: chains as the last axis, all noise of a block at once, no waste.
 (c) the floor: the random numbers and the step's products alone, no slope, nothing else.
-Process CPU time of one thread, warmed up, interleaved; median over repeats, nanoseconds a chain and step.
+Process CPU time of one thread, warmed up, interleaved; median and range over repeats, nanoseconds a chain and step.
 
     python benchmarks/ssi.py [--dimension 1000] [--repeats 9]
 """
@@ -159,7 +159,8 @@ def main() -> None:
     cost = {name: statistics.median(values) for name, values in spent.items()}
     for name, value in cost.items():
         own = cost[name.split(" (")[0]] if name.split(" (")[0] in cost else cost["direct, 24 chains"]
-        print(f"{name:36s} {value:10.1f} ns {value / own:8.2f} x ours")
+        low, high = min(spent[name]), max(spent[name])
+        print(f"{name:36s} {value:10.1f} ns ({low:.1f} to {high:.1f}) {value / own:8.2f} x ours")
 
 
 if __name__ == "__main__":

@@ -237,6 +237,21 @@ def test_a_shorter_sequence_has_no_noise_at_its_padding_and_a_block_is_keyed(noi
     assert torch.equal(take(alone, 0, 0).z[..., 0], a.z[..., 1])
 
 
+def test_a_chain_s_noise_is_that_of_its_own_streams_block_after_block():
+    model, plan = pe_model(), Plan(90, 30, 10)
+    chains = [Chain(500, ("x",), 2, 40), Chain(501, ("y", 3), 2, 60)]
+    source = HostNoise(CONTEXT, model, chains, plan, 1)
+    for k in (0, 2, 0):
+        drawn = source.draw(k, 3)
+        for row, chain in enumerate(chains):
+            normal = CONTEXT.streams.torch("normal", chain.seed, *chain.key, 1 + k)
+            want = torch.randn((30, 3, 2), generator=normal, dtype=torch.float32)
+            assert torch.equal(drawn.z.flatten(0, 1)[..., row], want)
+            gamma = CONTEXT.streams.numpy("gamma", chain.seed, *chain.key, 1 + k)
+            chi = 2 * gamma.standard_gamma((chain.dimension - 3) / 2, 30)
+            assert torch.equal(drawn.chi.flatten()[row::2], torch.from_numpy(chi).float())
+
+
 def test_laws_agree_after_many_steps_in_a_small_dimension():
     """1500 chains in d = 12, where a wrong number of degrees of freedom (9 of 12) would show."""
     from descent.core.job import Job, Variant

@@ -57,6 +57,17 @@ def test_attention_slope_is_the_gradient_of_the_matrix_loss(seed, width, rows, f
         assert_close(links.attention_slope(s, target), links.attention_slope(s, target, flag), atol=0, rtol=0)
 
 
+def test_slopes_against_one_teacher_are_those_of_its_diagonal_call_after_call():
+    rng = np.random.default_rng(3)
+    omega, level = torch.from_numpy(rng.random((2, 5)))
+    teacher = links.Mixed(omega, level, torch.zeros(5, dtype=torch.bool))
+    slope = links.attention_against(teacher)
+    for _ in range(3):
+        s, zstar = torch.from_numpy(rng.standard_normal((2, 2, 5)))
+        want = links.attention_slope(s, links.teacher_diagonal(zstar, teacher))
+        assert_close(slope(s, zstar), want, atol=1e-14, rtol=1e-12)
+
+
 @given(seed=st.integers(0, 999), length=st.integers(2, 9))
 @settings(max_examples=30, deadline=None)
 def test_trace_slopes_are_the_gradient_of_the_trace_loss(seed, length):
