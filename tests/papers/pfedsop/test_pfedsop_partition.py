@@ -9,6 +9,7 @@ from hypothesis.strategies import integers
 from descent.core.errors import SettingError
 from descent.core.streams import Streams
 from descent.papers.pfedsop.partition import by_class, deal, dirichlet, split
+from descent.papers.pfedsop.problem import pool
 from descent.papers.pfedsop.rounds import Rounds, minibatches
 
 
@@ -77,6 +78,21 @@ def test_minibatches_shuffle_without_replacement_and_drop_the_rest():
     assert not np.array_equal(got[0], got[4])
     few = minibatches(np.random.default_rng(0), samples[:3], 50, 5)
     assert few.shape == (50, 5) and set(few.ravel()) == set(samples[:3])
+
+
+def test_fewer_images_are_equally_many_of_each_class_by_one_draw_for_all_seeds():
+    rng, streams = np.random.default_rng(3), Streams("pfedsop")
+    names = {"train": 50, "test": 30}
+    data = {f"{part}_images": rng.integers(0, 256, (n, 2, 2), dtype=np.uint8) for part, n in names.items()}
+    data |= {f"{part}_labels": np.arange(n, dtype=np.uint8) % 4 for part, n in names.items()}
+    found = pool(streams, {"fashion_mnist": data}, {"data": "fashion_mnist", "images": 42})
+    images = np.concatenate([data["train_images"], data["test_images"]])
+    whole = np.concatenate([data["train_labels"], data["test_labels"]])
+    draw = streams.numpy("subsample", 0, "fashion_mnist")
+    kept = np.sort(np.concatenate([draw.permutation(np.flatnonzero(whole == c))[:10] for c in range(4)]))
+    np.testing.assert_array_equal(found.images, images[kept].astype(np.float32) / 255)
+    np.testing.assert_array_equal(found.labels, whole[kept])
+    assert np.bincount(found.labels).tolist() == [10] * 4
 
 
 def small(seeds, rounds=6):

@@ -198,18 +198,6 @@ def test_what_is_left_out_is_what_the_study_has():
     assert defaults(pfedsop.personalise) == {"rho": 100.0, "sharpness": 1.0}
 
 
-def test_what_is_left_out_of_a_call_is_what_the_study_has():
-    left = {n: p.default for n, p in inspect.signature(pfedsop.train).parameters.items() if p.default is not p.empty}
-    assert left == {
-        "local_steps": 20, "batch": 10, "local_lr": 0.01, "lr": None, "rho": 100.0, "sharpness": 1.0, "method": "pfedsop",
-        "test": None, "seed": 0, "callback": None,
-    }  # fmt: skip
-    half = {
-        n: p.default for n, p in inspect.signature(pfedsop.personalise).parameters.items() if p.default is not p.empty
-    }
-    assert half == {"rho": 100.0, "sharpness": 1.0}
-
-
 def test_tensors_that_do_not_go_with_named_ones_are_refused():
     named = {"w": torch.zeros(2)}
     for own, shared in ((torch.zeros(2), named), (named, torch.zeros(2)), ({"v": torch.zeros(2)}, named)):

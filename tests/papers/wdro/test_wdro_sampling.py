@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -250,6 +251,19 @@ def test_saa_finds_the_minimiser_of_its_sampled_objective():
     gradient = sampled(problem, point, x, y, u, torch.tensor([0.05, 0.01], dtype=F64), "plain").gradient
     inside = (point.lam > 1.1 + 1e-3) & (point.lam < 50 - 1e-1)
     assert gradient.weight.norm(dim=-1).max() < 1e-5 and gradient.lam[inside].abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("scale", [20.0, 0.05])
+def test_saa_s_first_trial_goes_down_the_gradient_by_one_at_most(scale):
+    problem = small("squared", n=30, d=2, deviation=0.1)
+    method, _ = saa(replace(problem, labels=scale * problem.labels), [0.05], [3], STREAMS, samples=4)
+    state = method.init()
+    norm = state.gradient.norm().item()
+    assert (norm > 1) == (scale > 1)
+    torch.testing.assert_close(state.move, -state.gradient)
+    assert state.size.item() == pytest.approx(
+        min(1.0, 1 / norm)
+    )  # the gradient, or its direction where that is shorter
 
 
 def test_adam_is_torch_s_and_the_first_phase_arrives_at_least_squares():
