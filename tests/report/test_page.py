@@ -58,6 +58,19 @@ def test_every_claim_check_reason_and_command_is_there(page, published):
             assert " ".join(check["reason"].split())[1:] in page.text
 
 
+def test_what_was_found_is_said_before_the_numbers(page, published):
+    """The paper's claims by verdict, in the order of the verdicts; ours and what is only reported stand further down."""
+    judged = json.loads((published[1] / "hill" / "verdicts.json").read_text())
+    own = [claim for claim in judged["claims"] if claim["origin"] == "paper"]
+    found = page.text[page.text.index("Of the paper's") : page.text.index("The paper's number")]
+    assert f"Of the paper's {len(own)} claims:" in found
+    order = sorted(own, key=lambda claim: list(VERDICTS).index(claim["verdict"]))
+    places = [found.index(" ".join(claim["statement"].split())) for claim in order]
+    assert places == sorted(places)
+    for claim in judged["claims"]:
+        assert claim in own or " ".join(claim["statement"].split()) not in found
+
+
 def test_figures_are_inside_and_shown_once(page):
     assert [image["src"].split(",")[0] for image in page.images] == ["data:image/png;base64"] * 3
     assert {"figure-F1", "figure-F2", "figure-F3", "figure-F4"} <= set(page.ids)
