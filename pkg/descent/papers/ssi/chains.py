@@ -9,6 +9,7 @@ the chain and its block (noise.py), and padding is exact (links.Fold).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -33,7 +34,7 @@ class Model:
     prepare(work, z, chi, constants): all of a chunk that needs no state, at once. step(work, i, constants): its step i.
     overlap(body) -> (..., R), of bodies with leading axes too.
     columns: normals a token and step. per_token: a chi-square a token (plain network) or one a chain.
-    tokens: L, the padded length. autograd: a step differentiates a loss; others run in inference mode, where PyTorch
+    tokens: L, the padded length. autograd: a step differentiates a loss; others run in inference mode on the CPU, where PyTorch
     keeps no versions and a small operation costs a fifth less.
     """
 
@@ -87,7 +88,9 @@ def descending(model: Model, constants: Any, threshold: Tensor | None, noise: An
     works: dict[Any, Any] = {}  # made once: a captured graph holds on to its own
 
     def step(state: State, drawn: Any) -> tuple[State, Info]:
-        with torch.inference_mode(not model.autograd):
+        # Only where starting operations is what costs: a captured graph starts none, and a device written in Python has no such views.
+        quick = not model.autograd and state.alive.device.type == "cpu"
+        with torch.inference_mode() if quick else nullcontext():
             z, chi = noise.unpack(drawn)
             (w,), alive, steps = state
             kind = len(z), w.shape, w.dtype, w.device
@@ -101,9 +104,9 @@ def descending(model: Model, constants: Any, threshold: Tensor | None, noise: An
                 model.step(work, i, constants)
                 if seen is not None:
                     seen.copy_(work.w)
-            if path is not None:
+            if path is not None and threshold is not None:
                 # Written so that an overlap that is not a number has not arrived.
-                arrived = model.overlap(type(state.body)(path)) >= threshold  # pyright: ignore[reportOperatorIssue] (a path only with a threshold)
+                arrived = model.overlap(type(state.body)(path)) >= threshold
                 lasting = torch.cat([alive[None], ~arrived]).to(steps.dtype).cumprod(0)[1:]  # 1 until the first passage
                 alive, steps = lasting[-1] > 0, steps + lasting.sum(0)
         # Clones made outside are ordinary tensors again.
@@ -143,7 +146,7 @@ def run_chains(
         # Segments grow with the run: few borders, and at most an eighth of a chain's life is spent after its end.
         length = total if measure else per_block * max(1, done // (8 * per_block))
         length = min(length, total - done)
-        noise = source(context, model, [chains[i] for i in kept], plan, done // per_block)  # pyright: ignore[reportCallIssue, reportArgumentType] (an integer)
+        noise = source(context, model, [chains[i] for i in kept.tolist()], plan, done // per_block)
         method = descending(model, constants, threshold, noise)
         state, trace = iterate(
             context, f"{name}, {plan.chunk} SGD steps each, from {done}", method.init(body) if state is None else state, method,

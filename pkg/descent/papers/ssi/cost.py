@@ -41,7 +41,7 @@ def workload(variant: Variant, context: Context) -> Callable[[], object]:
         method = descending(model, constants_of([rows], device), None, drawing)
 
         def reduced() -> object:
-            state, noise = method.init(single.start(m, m)), on_device(method.draw(0, -(-steps // 50)), device)  # pyright: ignore[reportOptionalCall] (it was given a draw)
+            state, noise = method.init(single.start(m, m)), on_device(drawing.draw(0, -(-steps // 50)), device)
             for z, chi in zip(*noise, strict=True):
                 state = method.update(state, Noise(z, chi))
             return state

@@ -206,7 +206,9 @@ def attention_against(teacher: Mixed) -> Callable[[Tensor, Tensor], Tensor]:
         if s.shape not in made:
             on = Pair(torch.empty_like(s), torch.empty_like(s), 1)
             on.weigh(1.0, None)
-            made[s.shape] = on, torch.empty_like(s)[None], s.new_tensor(SIGNS)[:, None]
+            signs = torch.ones_like(s[:, :1])  # SIGNS, made on the device
+            signs[1].neg_()
+            made[s.shape] = on, torch.empty_like(s)[None], signs
         on, mirrored, signs = made[s.shape]
         torch.mul(s, signs, out=on.s)
         torch.mul(zstar, signs, out=mirrored[0])

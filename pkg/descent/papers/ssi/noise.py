@@ -138,11 +138,12 @@ def _chi_square(key: Tensor, dof: Tensor, size: int) -> Tensor:
     """
     d = dof[:, None] / 2 - 1 / 3
     c = (9 * d).rsqrt()
-    value = None
+    value: Tensor | None = None
     for attempt in reversed(range(TRIES)):
         x = normals(subkey(key, 2 * attempt), size, torch.float64)
         v = (1 + c * x).clamp(min=1e-3) ** 3
         u = ((words(subkey(key, 2 * attempt + 1), size) >> 11) & (2**53 - 1)).double().add_(0.5) * 2.0**-53
         accepted = u.log() < 0.5 * x * x + d - d * v + d * v.log()
         value = d * v if value is None else torch.where(accepted, d * v, value)
-    return 2 * value  # pyright: ignore[reportOperatorIssue] (TRIES is at least 1)
+    assert value is not None  # TRIES is at least 1
+    return 2 * value

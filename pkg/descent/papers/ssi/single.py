@@ -70,11 +70,11 @@ def start(m: Tensor, e: Tensor | None = None) -> Single:
     Raises SettingError where e^2 + m^2 > 1: no student has such overlaps.
     """
     known = [m] if e is None else [m, e]
-    rest = 1 - sum(x * x for x in known)
-    if not bool((rest >= -1e-12).all()):  # pyright: ignore[reportAttributeAccessIssue] (a tensor: the sum has terms)
-        worst = (1 - rest).max().item()  # pyright: ignore[reportAttributeAccessIssue]
+    rest = 1 - m * m if e is None else 1 - (m * m + e * e)
+    if not bool((rest >= -1e-12).all()):
+        worst = (1 - rest).max().item()
         raise SettingError(f"ssi: the start must have e^2 + m^2 at most 1, got {worst:.6g}")
-    return Single(torch.stack([*known, rest.clamp(min=0).sqrt()]))  # pyright: ignore[reportAttributeAccessIssue]
+    return Single(torch.stack([*known, rest.clamp(min=0).sqrt()]))
 
 
 def single_vector(

@@ -38,8 +38,9 @@ def _one(variant: Variant, context: Context, records: Records) -> None:
         single.start((ones * p["start_m"]).to(device), (ones * p["start_e"]).to(device)),
         constants_of([variant], device), plan, measure=single.overlaps, at=even_points(plan, p["records"]),
     )  # fmt: skip
-    m, e = passages.trace.values["m"], passages.trace.values["e"]  # pyright: ignore[reportOptionalMemberAccess] (`at` was given)
-    times = passages.trace.steps * p["rate"] / d  # pyright: ignore[reportOptionalMemberAccess]
+    assert passages.trace is not None  # `at` was given
+    m, e = passages.trace.values["m"], passages.trace.values["e"]
+    times = passages.trace.steps * p["rate"] / d
     for name, rate in (("deviation", 0.0), ("deviation_noise", p["rate"])):
         curve = context.needs["equations"].arrays[name_of(rate)]
         if len(curve) != len(times) or np.abs(curve[:, 0] - times).max() > p["chunk"] * p["rate"] / d:

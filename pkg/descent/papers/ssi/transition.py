@@ -82,8 +82,9 @@ def _together(variants: list[Variant], context: Context, records: Records) -> No
         at=even_points(plan, p["records"]),
     )  # fmt: skip
     trace = passages.trace
+    assert trace is not None  # `at` was given
     for variant, rows in slices(variants):
-        ends = {name: trace.values[name][-p["tail"] :, rows].mean(0) for name in ("m", "e")}  # pyright: ignore[reportOptionalMemberAccess] (`at` was given)
+        ends = {name: trace.values[name][-p["tail"] :, rows].mean(0) for name in ("m", "e")}
         records.add(variant, "m_final", ends["m"])
         records.add(variant, "e_final", ends["e"])
         records.add(variant, "positional", (ends["e"] > ends["m"]).astype(float))
