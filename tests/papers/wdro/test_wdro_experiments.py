@@ -14,6 +14,7 @@ from descent.config.plan import make_plan
 from descent.config.read import read_study
 from descent.core.context import Need
 from descent.core.streams import Streams
+from descent.papers.wdro.critical import distinct
 from descent.runner.run import perform
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -117,6 +118,14 @@ def test_critical_records_distances_levels_and_what_the_worst_case_flips(plan, d
     gain = records.arrays["cancer_mixed_gain"]
     assert got["flipped"] == (gain > 1e-4).sum() and got["tied"] == (abs(gain) <= 1e-4).sum() and got["tied"] > 0
     assert len(gain) == 200 == len(records.arrays["cancer_mixed_margin"])
+
+
+def test_of_points_that_lie_together_one_is_kept_and_searches_that_did_not_end_are_left_out():
+    points = torch.tensor(
+        [[1.0, 0.0], [0.0, 2.0], [1.0 + 1e-9, 0.0], [5.0, 5.0], [0.0, 2.0 - 1e-9]], dtype=torch.float64
+    )
+    left = torch.tensor([0.0, 1e-9, 0.0, 1.0, 0.0], dtype=torch.float64)
+    assert distinct(points, left).tolist() == [[0.0, 2.0], [1.0, 0.0]]
 
 
 def test_the_wells_critical_points_are_stationary_and_their_distance_is_one_sided(plan, data):
