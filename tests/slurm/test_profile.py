@@ -85,7 +85,7 @@ def bad(tmp_path_factory):
         for name, state in (("cancelled", "CANCELLED"), ("large", "OUT_OF_MEMORY")):
             wait_for((home / "work" / f"{name}.started").exists)
             cluster.end(cluster.jobs()[f"rule_train_cpu_wildcards_{name}"], state)
-        output, _ = process.communicate(timeout=100)
+        output, _ = process.communicate(timeout=300)
         yield process.returncode, cluster.jobs(), output
     finally:
         cluster.close()
@@ -178,7 +178,7 @@ def test_ctrl_c_cancels_the_jobs(tmp_path_factory):
         process = cluster.start(home / "work", "--config", "names=cancelled")
         wait_for((home / "work" / "cancelled.started").exists)
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=100)
+        output, _ = process.communicate(timeout=300)
         assert process.returncode != 0
         assert [job["state"] for job in cluster.jobs().values()] == ["CANCELLED"], output
     finally:
