@@ -19,7 +19,9 @@ from descent.papers.dualpriv.auditing import canaries
 from descent.papers.dualpriv.cost import bench
 from descent.papers.dualpriv.decoder import Shape
 from descent.papers.dualpriv.footprint import Counting
+from descent.papers.dualpriv.model import Sizes, encode
 from descent.papers.dualpriv.plans import PLANS
+from descent.papers.dualpriv.pretraining import named
 from descent.papers.dualpriv.room import ROOM
 from descent.papers.dualpriv.training import fusion_std, open_ledger
 from descent.papers.dualpriv.world import World, bases_of
@@ -208,6 +210,11 @@ def test_the_base_job_examines_pruning_on_public_scenes(needs):
     assert 0 <= frame["public_accuracy_pruned"] <= 1
     stress = needs["dualpriv/pretrain/base-spatial"].records["metric"]
     assert "public_row_accuracy_full" in set(stress)
+    arrays = needs["dualpriv/pretrain/base-content"].arrays  # the scenes that the figure shows are the first base's
+    sizes = Sizes(*(int(size) for size in arrays["sizes"]))
+    weights = named(sizes, torch.as_tensor(arrays["base"][0]))
+    seen = encode(sizes, weights, torch.as_tensor(arrays["shown patches"]))
+    np.testing.assert_allclose(arrays["shown attention"], seen.attention.numpy(), atol=1e-6)
 
 
 CPU = SimpleNamespace(device=torch.device("cpu"), streams=Streams("dualpriv"))

@@ -116,6 +116,16 @@ def test_visual_tokens_are_the_ones_that_llava_itself_uses(folders, loaded):
     torch.testing.assert_close(visual_tokens(loaded, pixels, 16, 0), full)
 
 
+def test_the_fused_tokens_alone_get_noise_of_the_size_that_is_asked_for(folders, loaded):
+    examples = science_qa(folders / "data", "train", 3)
+    without = list(encode(loaded, examples, 5, 2))
+    noisy = list(encode(loaded, examples, 5, 2, fuse_std=0.3, generator=torch.Generator().manual_seed(4)))
+    drawn = torch.randn((3, 2, 16), generator=torch.Generator().manual_seed(4))
+    for before, after, own in zip(without, noisy, drawn, strict=True):
+        assert torch.equal(after.hidden[:-2], before.hidden[:-2])
+        torch.testing.assert_close(after.hidden[-2:] - before.hidden[-2:], 0.3 * own, atol=1e-6, rtol=1e-4)
+
+
 def test_gradients_equal_finite_differences(folders, loaded):
     records = list(encode(loaded, science_qa(folders / "data", "train", 2), None, 0))
     task = Task(loaded, layout(loaded.shape, 2, 4.0), records)

@@ -6,7 +6,15 @@ from torch.testing import assert_close
 
 from descent.core.streams import Streams
 from descent.papers.dualpriv import pretraining
-from descent.papers.dualpriv.model import Sizes, initial_parameters, parameter_shapes
+from descent.papers.dualpriv.model import (
+    Sizes,
+    answer_logits,
+    digit_logits,
+    hidden_states,
+    initial_parameters,
+    parameter_shapes,
+    project,
+)  # fmt: skip
 from descent.papers.dualpriv.pretraining import Batch, Scenes, batches, flat, loss, named, one_cycle, start
 from descent.papers.dualpriv.scenes import draw_scenes
 
@@ -68,6 +76,17 @@ def test_it_learns(public):
         for batch in pieces(makes, k, 6):
             state = step(state, batch)
     assert loss(SIZES, state.w, public, "shared").item() < before - 0.8
+
+
+def test_the_loss_is_that_of_the_answers_and_of_the_digits_together(public):
+    w = flat(initial_parameters(SIZES, torch.Generator().manual_seed(2)))
+    weights = named(SIZES, w)
+    hidden = hidden_states(SIZES, weights, public.patches)
+    answers = answer_logits(SIZES, weights, project(weights, hidden), public.text, "shared").log_softmax(-1)
+    digits = digit_logits(SIZES, weights, hidden).log_softmax(-1)
+    rows = torch.arange(len(answers))
+    want = -(answers[rows, public.answer] + digits[rows, public.digit]).mean()
+    assert_close(loss(SIZES, w, public, "shared"), want)
 
 
 def test_names_and_vector_go_both_ways():
