@@ -75,7 +75,7 @@ def test_the_dtype_is_kept_and_the_density_is_the_familys(dtype):
 
 def test_a_target_on_the_line_is_as_good_as_any():
     found = fit(lambda z: -0.5 * (z[:, 0] - 1) ** 2, 1, steps=300, batch=32, hidden=8, lr=0.02, seed=1)
-    drawn = found.posterior.sample(4000, seed=2)
+    drawn = found.posterior.sample((4000,), seed=2)
     assert drawn.shape == (4000, 1) and abs(drawn.mean().item() - 1) < 0.3 and not found.diverged
 
 
