@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from descent.papers.gmfg import Game, best_response, kernel, nash, outer_rate, players_on, population
 from descent.papers.gmfg.game import cost, mean_path
 from descent.papers.gmfg.graphons import GRAPHONS
-from descent.papers.gmfg.intercept import adjoint_gradient, affine_gradient, gradient, offset
+from descent.papers.gmfg.intercept import descend, geometric_sum, gradient, hessian
 from descent.papers.gmfg.naive_slope import naive_gradient
 from descent.papers.gmfg.oracles import riccati
 from descent.papers.gmfg.recursions import propagator, quadratic_recursion, recursion
@@ -21,7 +21,7 @@ close = lambda a, b, atol=1e-11: torch.testing.assert_close(a, tensor(b), atol=a
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
-@given(N=st.integers(1, 40), n=st.integers(1, 3), c=st.integers(1, 3), seed=st.integers(0, 99))
+@given(N=st.integers(1, 40), n=st.integers(1, 3), c=st.sampled_from([1, 2, 3, 256]), seed=st.integers(0, 99))
 def test_composing_neighbours_is_stepping_one_by_one(N, n, c, seed):
     generator = torch.Generator().manual_seed(seed)
     draw = lambda *shape: torch.randn(*shape, dtype=torch.float64, generator=generator)  # noqa: E731
@@ -30,6 +30,10 @@ def test_composing_neighbours_is_stepping_one_by_one(N, n, c, seed):
     for k in range(N):
         want.append(F[:, k] @ want[-1] + b[:, k])
     torch.testing.assert_close(got, torch.stack(want, 1), atol=1e-9, rtol=1e-9)
+    got, want = recursion(F, b, x, backward=True), [x]
+    for k in reversed(range(N)):
+        want.append(F[:, k] @ want[-1] + b[:, k])
+    torch.testing.assert_close(got, torch.stack(want[::-1], 1), atol=1e-9, rtol=1e-9)
     b, X = draw(2, N, n, n), draw(2, n, n)
     got, want = quadratic_recursion(F, b, X), [X]
     for k in range(N):
@@ -66,9 +70,44 @@ def test_gradients_equal_the_slow_twin_s(world):  # noqa: F811
     r, (K, G, Z) = world.reference, world.tensors
     close(natural_gradient(world.game, K)[0], r.slope_gradient(world.K))
     want = r.intercept_gradient(world.K, world.G, world.Z, world.mu0)
-    close(adjoint_gradient(world.game, K, G, Z, world.players.start)[0][0, :, :, 0], want)
-    system = affine_gradient(world.game, K)
-    close(gradient(system, offset(system, Z, world.players.start), G)[0, :, :, 0], want)
+    close(gradient(world.game, K, G, Z, world.players.start)[0][0, :, :, 0], want)
+    at_zero, _ = gradient(world.game, K, torch.zeros_like(G), Z, world.players.start)
+    answer = (hessian(world.game, K) @ G.flatten(1, 2).flatten(2)).reshape(G.shape)
+    close((answer + at_zero)[0, :, :, 0], want)
+
+
+@pytest.mark.parametrize("players", [5, 30])  # fewer and more than steps in time
+@pytest.mark.parametrize("steps", [0, 1, 2, 3, 10])
+def test_steps_taken_at_once_are_steps_taken_one_by_one(world, players, steps):  # noqa: F811
+    crowd = World(world.reference, players)
+    K, G, Z = crowd.tensors
+    want = G
+    for _ in range(steps):
+        want = want - 0.1 * gradient(crowd.game, K, want, Z, crowd.players.start)[0]
+    got = descend(crowd.game, K, Z, crowd.players.start, G, 0.1, steps)
+    torch.testing.assert_close(got, want, atol=1e-11, rtol=1e-11)
+
+
+@pytest.mark.parametrize("terms", range(1, 40))
+def test_a_geometric_sum_is_its_terms(terms):
+    H = 0.3 * torch.randn(2, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(terms))
+    power, want = torch.eye(4, dtype=torch.float64).expand(2, 4, 4), torch.zeros(2, 4, 4, dtype=torch.float64)
+    for _ in range(terms):
+        want, power = want + power, power - H @ power
+    torch.testing.assert_close(geometric_sum(H, terms), want, atol=1e-9, rtol=1e-9)
+
+
+def test_a_population_is_the_same_in_modes(world):  # noqa: F811
+    (K, G, _), players = world.tensors, world.players
+    modes = players.modes()
+    assert modes.vectors is None and modes.modes().start is modes.start
+    turned = population(world.game, modes, K, players.into(G))
+    torch.testing.assert_close(players.back(turned), population(world.game, players, K, G), atol=1e-12, rtol=1e-12)
+    torch.testing.assert_close(players.back(players.into(G)), G, atol=1e-13, rtol=1e-13)
+    torch.testing.assert_close(turned.square().sum(-1), players.back(turned).square().sum(-1), atol=1e-12, rtol=1e-12)
+    # A diagonal kernel is one whose eigenvectors are the unit vectors: what sees the kernel sees the same game.
+    again = players_on(modes.kernel, modes.start)
+    torch.testing.assert_close(population(world.game, again, K, players.into(G)), turned, atol=1e-12, rtol=1e-12)
 
 
 def _differences(f, x, h=1e-5):
@@ -86,7 +125,7 @@ def test_gradients_are_central_differences_of_the_cost_by_dt(world):  # noqa: F8
     """The slope's total derivative is E Sigma + gG mu', of which the method keeps the first part."""
     r, (K, G, Z), dt = world.reference, world.tensors, world.reference.dt
     by_slope = _differences(lambda K: r.cost(K, world.G, world.Z, world.mu0), world.K) / dt
-    by_intercept, mu = adjoint_gradient(world.game, K, G, Z, world.players.start)
+    by_intercept, mu = gradient(world.game, K, G, Z, world.players.start)
     mean_part = torch.einsum("tkm,tnm->tknm", by_intercept[0, :, :, 0], mu[0, :-1, :, 0])
     close(plain_gradient(world.game, K)[0, ..., None] + mean_part, by_slope, atol=1e-7)
     everyone = _differences(lambda G: r.cost(world.K, G, world.Z, world.mu0), world.G) / dt
@@ -124,7 +163,7 @@ def test_the_best_response_has_no_gradient_and_no_better_neighbour(world):  # no
     K = riccati(world.game).K[None]
     G = best_response(world.game, Z[:, :, :, 0])[:, :, :, None]
     assert natural_gradient(world.game, K).abs().max() < 1e-11
-    assert adjoint_gradient(world.game, K, G, Z, world.players.start)[0].abs().max() < 1e-11
+    assert gradient(world.game, K, G, Z, world.players.start)[0].abs().max() < 1e-11
     best = cost(world.game, K, G, Z, world.players.start, covariance(world.game, K))
     generator = torch.Generator().manual_seed(5)
     for _ in range(10):

@@ -30,7 +30,7 @@ from descent.papers.gmfg.instances import (
     players_norm,
     slope_norm,
 )
-from descent.papers.gmfg.intercept import affine_gradient
+from descent.papers.gmfg.intercept import hessian
 from descent.papers.gmfg.policy_gradient import Policy, started
 
 METHODS = {
@@ -157,9 +157,7 @@ def test_negative_control_with_rho_above_one_the_iteration_diverges():
 def test_step_sizes_from_one_over_R_on_diverge_and_the_limit_lies_below():
     """1 / R belongs to the bulk of the Hessian's spectrum, 2 R; the exact limit is 2 / lambda_max, lower still far from K*."""
     game, players, best = small(intervals=60)
-    spectrum, far = (
-        torch.linalg.eigvalsh(affine_gradient(game, K).hessian[0]) for K in (best.K, torch.zeros_like(best.K))
-    )
+    spectrum, far = (torch.linalg.eigvalsh(hessian(game, K)[0]) for K in (best.K, torch.zeros_like(best.K)))
     limit, bulk = 2 / spectrum.max().item(), 1 / 0.5
     assert spectrum.median().item() == pytest.approx(2 * 0.5, rel=0.05)
     assert 2 / far.max().item() < limit / 2 < limit < bulk
@@ -227,6 +225,20 @@ def test_naive_refuses_several_graphons():
     game, players, _ = small(GRAPHONS)
     with pytest.raises(ValueError, match="one graphon"):
         naive(game, players)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_does_the_same_in_modes(name):
+    graphons = GRAPHONS[:1] if name == "naive" else GRAPHONS
+    game, players, _ = small(graphons)
+    sizes = {"slope_step_size": 0.05} if name == "naive" else {}
+    K, G = -0.5 + torch.zeros(1, 20, 1, 1).double(), torch.linspace(-1, 1, 160).double().reshape(1, 20, 1, 1, 8)
+    G = G.expand(-1, -1, -1, len(graphons), -1)
+    want = run(method := METHODS[name](game, players, **sizes), method.init(K, G), 3)
+    got = run(turned := METHODS[name](game, players.modes(), **sizes), turned.init(K, players.into(G)), 3)
+    torch.testing.assert_close(got.K, want.K, atol=1e-11, rtol=1e-11)
+    torch.testing.assert_close(players.back(got.G), want.G, atol=1e-11, rtol=1e-11)
+    torch.testing.assert_close(players.back(got.Z), want.Z, atol=1e-11, rtol=1e-11)
 
 
 def test_a_row_does_not_notice_the_others_of_its_batch():

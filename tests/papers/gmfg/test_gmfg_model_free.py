@@ -9,7 +9,7 @@ from descent.core.errors import SettingError
 from descent.core.streams import Streams
 from descent.papers.gmfg import Game, kernel, nash, players_on, population
 from descent.papers.gmfg.instances import default_means, players_norm, slope_norm
-from descent.papers.gmfg.intercept import adjoint_gradient
+from descent.papers.gmfg.intercept import gradient
 from descent.papers.gmfg.model_free import (
     Sampled,
     intercept_estimate,
@@ -63,7 +63,7 @@ def test_the_intercept_s_estimate_is_its_gradient():
         2, len(seeds), -1, -1, -1
     )
     estimate = intercept_estimate(w, K, G, Z, keys("intercept", seeds=seeds), 200, 0.1, w.players.split(4))
-    want, _ = adjoint_gradient(exact, K[1, :1], G[1, :1, :, :, None], Z[1, :1, :, :, None], players.start)
+    want, _ = gradient(exact, K[1, :1], G[1, :1, :, :, None], Z[1, :1, :, :, None], players.start)
     assert within_errors(estimate[1], want[0, :, :, 0])
 
 
@@ -94,7 +94,7 @@ def test_matrix_valued_states_estimate_their_gradients_too():
     assert within_errors(estimate[0], plain_gradient(exact.game, K1)[0], bias=1e-2)
     assert within_errors(spread[0], covariance(exact.game, K1)[0, :-1])
     by_intercept = intercept_estimate(w, K, G, Z, keys("intercept", seeds=seeds), 100, 0.1, w.players.split(5))
-    assert within_errors(by_intercept[0], adjoint_gradient(exact.game, K1, G1, Z1, exact.players.start)[0][0, :, :, 0])
+    assert within_errors(by_intercept[0], gradient(exact.game, K1, G1, Z1, exact.players.start)[0][0, :, :, 0])
 
 
 def test_chunks_change_only_the_rounding():

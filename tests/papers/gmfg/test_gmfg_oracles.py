@@ -9,7 +9,7 @@ from descent.papers.gmfg import Game, kernel, nash, outer_rate, pg, players_on, 
 from descent.papers.gmfg.game import cost, mean_path
 from descent.papers.gmfg.graphons import GRAPHONS
 from descent.papers.gmfg.instances import default_means, players_norm, slope_norm
-from descent.papers.gmfg.intercept import adjoint_gradient, affine_gradient, gradient, offset
+from descent.papers.gmfg.intercept import gradient
 from descent.papers.gmfg.oracles import riccati
 from descent.papers.gmfg.policy_gradient import started
 from descent.papers.gmfg.slope import covariance, natural_gradient
@@ -73,9 +73,7 @@ def test_the_default_equilibrium_s_norms_cost_and_aggregates(default):
 def test_gradients_vanish_at_the_equilibrium_and_it_makes_its_own_population(default):
     game, players, (K, G, Z) = default
     assert natural_gradient(game, K).abs().max() < 1e-12
-    assert adjoint_gradient(game, K, G, Z, players.start)[0].abs().max() < 1e-12
-    system = affine_gradient(game, K)
-    assert gradient(system, offset(system, Z, players.start), G).abs().max() < 1e-12
+    assert gradient(game, K, G, Z, players.start)[0].abs().max() < 1e-12
     assert (population(game, players, K, G) - Z).abs().max() < 1e-12
 
 
@@ -92,7 +90,7 @@ def test_the_tiny_game_worked_by_hand():
     torch.testing.assert_close(covariance(game, K).flatten(), f64([0.25, 0.150625, 0.16700625]), **exact)
     mu = mean_path(game, K, G, Z, players.start)
     torch.testing.assert_close(mu[0, :, 0, 0], f64([[1, 2], [0.85, 1.5], [0.965, 1.55]]), **exact)
-    by_adjoint = adjoint_gradient(game, K, G, Z, players.start)[0]
+    by_adjoint = gradient(game, K, G, Z, players.start)[0]
     torch.testing.assert_close(by_adjoint[0, :, 0, 0], f64([[-0.54675, 0.2375], [-0.095, 0.75]]), **exact)
     paid = cost(game, K, G, Z, players.start, covariance(game, K))
     torch.testing.assert_close(paid[0, 0], f64([0.7828640625, 3.1073578125]), **exact)
@@ -115,7 +113,7 @@ def test_central_differences_of_the_cost_are_the_gradients(step):
     one = torch.zeros_like(G)
     one[0, step] = h
     intercept = (_costs(game, players, K, G + one, Z) - _costs(game, players, K, G - one, Z)) / (2 * h * game.dt)
-    by_intercept, mu = adjoint_gradient(game, K, G, Z, players.start)
+    by_intercept, mu = gradient(game, K, G, Z, players.start)
     own = (natural_gradient(game, K) * covariance(game, K)[:, :-1])[0, step]
     torch.testing.assert_close(slope, (own + by_intercept * mu[:, :-1])[0, step, 0, 0].flatten(), atol=1e-7, rtol=0)
     torch.testing.assert_close(intercept, by_intercept[0, step, 0, 0], atol=1e-7, rtol=0)

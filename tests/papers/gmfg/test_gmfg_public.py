@@ -39,7 +39,7 @@ def test_solve_is_the_study_s_step_to_the_bit(method, settings):
     game = gmfg.Game.scalar(intervals=N)
     x = midpoints(M)
     crowd = gmfg.players_on(W(x[:, None], x[None]) / M, MEANS(x)[None])
-    chosen = getattr(gmfg, method)(game, crowd, **settings)
+    chosen = getattr(gmfg, method)(game, crowd.modes(), **settings)  # as the study runs it
     policy = chosen.init(*zeros())
     for _ in range(3):
         policy, _ = chosen.step(policy, None)
@@ -48,8 +48,8 @@ def test_solve_is_the_study_s_step_to_the_bit(method, settings):
     )
     assert (
         torch.equal(own.K, policy.K[0])
-        and torch.equal(own.G, policy.G[0, :, :, 0])
-        and torch.equal(own.Z, policy.Z[0, :, :, 0])
+        and torch.equal(own.G, crowd.back(policy.G)[0, :, :, 0])
+        and torch.equal(own.Z, crowd.back(policy.Z)[0, :, :, 0])
     )
 
 

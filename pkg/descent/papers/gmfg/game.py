@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from descent.core.errors import SettingError
-from descent.papers.gmfg.recursions import dot, recursion
+from descent.papers.gmfg.recursions import dot, recursion_
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,8 @@ class Game:
 
     def closed_loop(self, K: Tensor) -> Tensor:
         """F_k = I + dt (A + B K_k), (S, N, n, n)."""
-        return self.dt * (self.A + dot(self.B, K)) + torch.eye(self.n, dtype=K.dtype, device=K.device)
+        still = torch.eye(self.n, dtype=K.dtype, device=K.device) + self.dt * self.A
+        return still + dot(self.dt * self.B, K)
 
 
 def on_players(blocks: Tensor, x: Tensor) -> Tensor:
@@ -105,11 +106,25 @@ def on_players(blocks: Tensor, x: Tensor) -> Tensor:
     return dot(blocks, x.flatten(-2)).unflatten(-1, x.shape[-2:])
 
 
+def set_on_players(out: Tensor, blocks: Tensor, x: Tensor) -> Tensor:
+    """`on_players` written into out: memory that is already there is half of what a pass costs."""
+    if blocks.shape[-2:] == (1, 1):
+        return torch.mul(blocks[..., None], x, out=out)
+    return out.copy_(on_players(blocks, x))
+
+
+def add_on_players(x: Tensor, blocks: Tensor, y: Tensor) -> Tensor:
+    """x + on_players(blocks, y), written into x: one pass over scalars."""
+    return x.addcmul_(blocks[..., None], y) if blocks.shape[-2:] == (1, 1) else x.add_(on_players(blocks, y))
+
+
 def mean_path(game: Game, K: Tensor, G: Tensor, Z: Tensor, start: Tensor) -> Tensor:
     """mu (S, N + 1, n, g, M) under the policy, Z frozen; start: the means mu0 (S, n, g, M)."""
-    drift = game.dt * (on_players(game.B, G) + on_players(game.Ab, Z[:, :-1]))
-    path = recursion(game.closed_loop(K), drift.flatten(-2), start.flatten(-2))
-    return path.unflatten(-1, start.shape[-2:])
+    mu = G.new_empty(len(G), game.intervals + 1, *start.shape[1:])
+    mu[:, 0] = start
+    add_on_players(set_on_players(mu[:, 1:], game.dt * game.B, G), game.dt * game.Ab, Z[:, :-1])
+    recursion_(game.closed_loop(K), mu.flatten(-2))
+    return mu
 
 
 def cost(game: Game, K: Tensor, G: Tensor, Z: Tensor, start: Tensor, covariance: Tensor) -> Tensor:

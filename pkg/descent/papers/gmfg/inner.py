@@ -24,7 +24,7 @@ from descent.papers.gmfg.instances import (
     players_norm,
     slope_norm,
 )
-from descent.papers.gmfg.intercept import affine_gradient, gradient, offset
+from descent.papers.gmfg.intercept import gradient, hessian
 from descent.papers.gmfg.oracles import riccati
 from descent.papers.gmfg.outer import first_below
 from descent.papers.gmfg.slope import natural_gradient, plain_gradient
@@ -83,11 +83,11 @@ def _intercepts(variant: Variant, context: Context, records: Records) -> None:
     p, seeds, device = variant.params, variant.seeds, context.device
     host = instance(context.streams, seeds, p, [p["graphon"]])
     game, players, best = host.to(device)
-    system = affine_gradient(game, best.K)
-    at_zero = offset(system, best.Z, players.start)
     start = initial_intercepts(context.streams, seeds, p["intervals"], p["players"]).to(device)
     size, norm = step_sizes(variant, host.game)[1], players_norm(game, best.G)
-    step = captured(lambda G: G - size * gradient(system, at_zero, G))
+    matrix = hessian(game, best.K)
+    at_zero, _ = gradient(game, best.K, torch.zeros_like(start), best.Z, players.start)
+    step = captured(lambda G: G - size * ((matrix @ G.flatten(1, 2).flatten(2)).reshape(G.shape) + at_zero))
     trace = _loop(
         context, f"intercept-{variant.method}-{p['intervals']}", start, step,
         lambda G: (players_norm(game, G - best.G) / norm)[:, 0], "G_error",

@@ -31,6 +31,11 @@ class Instance(NamedTuple):
     def to(self, device: torch.device) -> Instance:
         return Instance(*(part.to(device) for part in self))  # pyright: ignore[reportArgumentType] (in the fields' order)
 
+    def modes(self) -> Instance:
+        """The same in the coordinates of `Players.modes`."""
+        into, best = self.players.into, self.equilibrium
+        return Instance(self.game, self.players.modes(), Equilibrium(best.K, into(best.G), into(best.Z)))
+
 
 def game_of(params: Mapping[str, Any], **changes: Any) -> Game:
     """The scalar game of a variant's settings; an empty start variance is the noise squared."""

@@ -1,110 +1,94 @@
-"""The intercepts' part: for a fixed slope a player's mean is affine in the intercept, so its gradient is a matrix product.
+"""The intercepts' part: for a fixed slope and frozen aggregates a player's cost is quadratic in the intercept.
 
-G (S, N, k, g, M) is handled as (S, N k, g M): all graphons and players are columns of one product.
+So m gradient steps are one: G - s (1 + A + ... + A^(m - 1)) g, where g is the gradient at G, H the Hessian and A = 1 - s H.
+The Hessian knows neither graphon, nor player, nor Z: one matrix a slope, and all players are columns of one product.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
 
 import torch
 from torch import Tensor
 
-from descent.papers.gmfg.game import Game, mean_path, on_players
-from descent.papers.gmfg.recursions import dot, propagator, recursion
+from descent.papers.gmfg.game import Game, add_on_players, mean_path, on_players, set_on_players
+from descent.papers.gmfg.recursions import dot, propagator, recursion_
+from descent.papers.gmfg.slope import advantage, cost_to_go
+
+WHOLE = 16
 
 
-class Affine(NamedTuple):
-    """The gradient for a fixed slope: hessian G + by_aggregate Z + by_start mu0. Time and state are flattened."""
+def gradient(game: Game, K: Tensor, G: Tensor, Z: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+    """gG (S, N, k, g, M) = 2 R (K mu + G) + B' lambda_{k+1} while Z (S, N + 1, n, g, M) is frozen, and the mean mu like Z.
 
-    hessian: Tensor  # (S, N k, N k): of a player's cost, functional
-    by_aggregate: Tensor  # (S, N k, (N + 1) n)
-    by_start: Tensor  # (S, N k, n)
-
-
-def affine_gradient(game: Game, K: Tensor) -> Affine:
-    """The intercepts' gradient under the slope K (S, N, k, n), from how mean and action answer to G, Z and mu0.
-
-    The mean is T (mu0, push) with push = dt (B G + Ab Z), the action K mean + G, so all three answers are columns of one product:
-    (paid + spent K) T, where `paid` and `spent` are a player's prices of mean and action.
+    lambda is the adjoint: what a unit of mean costs from there on. start: the initial means (S, n, g, M).
     """
-    N, n, k = game.intervals, game.n, game.k
-    T = propagator(game.closed_loop(K))
-    mean_by_G = _each_step(T[:, :, n:].unflatten(2, (N, n)), game.dt * game.B)
-    action_by_G = dot(K, mean_by_G[:, : N * n].unflatten(1, (N, n))).flatten(1, 2)
-    action_by_G = action_by_G + torch.eye(N * k, dtype=K.dtype, device=K.device)
-    paid = (2 / game.dt) * _weighted(game, mean_by_G).mT
-    spent = 2 * _stepwise(game.R, action_by_G, k).mT
-    paid_steps, paid_last = paid[:, :, : N * n].unflatten(2, (N, n)), paid[:, :, N * n :]
-    spent_on_mean = dot(spent.unflatten(2, (N, 1, k)), K[:, None])[:, :, :, 0]
-    by = torch.cat([(paid_steps + spent_on_mean).flatten(2), paid_last], 2) @ T
-    by_push = by[:, :, n:].unflatten(2, (N, n))
-    tracked = _each_step(by_push, game.dt * game.Ab) - _each_step(paid_steps, game.H)  # Z_N pushes nobody
-    return Affine(
-        _each_step(by_push, game.dt * game.B) + spent,
-        torch.cat([tracked, -dot(paid_last, game.HT)], 2),
-        by[:, :, :n],
-    )
-
-
-def offset(a: Affine, Z: Tensor, start: Tensor) -> Tensor:
-    """The gradient at G = 0, (S, N k, g M), while Z (S, N + 1, n, g, M) is frozen; start: initial means (S, n, g, M)."""
-    return a.by_aggregate @ Z.flatten(3).flatten(1, 2) + a.by_start @ start.flatten(2)
-
-
-def gradient(a: Affine, offset: Tensor, G: Tensor) -> Tensor:
-    """gG (S, N, k, g, M) = 2 R (K mu + G) + B' lambda_{k+1}, lambda the adjoint: here as hessian G + offset."""
-    return (a.hessian @ G.flatten(1, 2).flatten(2) + offset).reshape(G.shape)
-
-
-def descend(a: Affine, Z: Tensor, start: Tensor, G: Tensor, step_size: float, steps: int) -> Tensor:
-    """G after `steps` gradient steps, Z (S, N + 1, n, g, M) frozen; start: initial means (S, n, g, M).
-
-    They are one affine map each, the same one: for many players composed before applied.
-    """
-    x = G.flatten(1, 2).flatten(2)
-    if steps < 3 or x.shape[-1] < x.shape[-2]:
-        move = step_size * offset(a, Z, start)
-        for _ in range(steps):
-            x = torch.baddbmm(x - move, a.hessian, x, alpha=-step_size)
-        return x.reshape(G.shape)
-    # m steps: x -> (1 - s H total) x - s total c, total = 1 + A + ... + A^(m - 1) of A = 1 - s H; doubled and raised by one.
-    eye = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    once = power = torch.add(eye, a.hessian, alpha=-step_size)
-    total = eye.expand_as(once)
-    for i, bit in enumerate(f"{steps:b}"[1:]):
-        total = total + (power if i == 0 else power @ total)
-        if bit == "1":
-            total = torch.baddbmm(eye, once, total)
-        power = torch.baddbmm(eye, a.hessian, total, alpha=-step_size)
-    moved = power @ x
-    moved.baddbmm_(total @ a.by_aggregate, Z.flatten(3).flatten(1, 2), alpha=-step_size)
-    moved.baddbmm_(total @ a.by_start, start.flatten(2), alpha=-step_size)
-    return moved.reshape(G.shape)
-
-
-def adjoint_gradient(game: Game, K: Tensor, G: Tensor, Z: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
-    """The same gradient by mean path and adjoint, for slopes used only once; returns it and mu (S, N + 1, n, g, M)."""
+    Q, H = 2 * game.dt * game.Q, game.H
     mu = mean_path(game, K, G, Z, start)
-    spent = 2 * on_players(game.R, on_players(K, mu[:, :-1]) + G)
-    paid = game.dt * (2 * on_players(game.Q, mu[:, :-1] - on_players(game.H, Z[:, :-1])) + on_players(K.mT, spent))
-    last = 2 * on_players(game.QT, mu[:, -1:] - on_players(game.HT, Z[:, -1:]))[:, 0]
-    F = game.closed_loop(K).mT
-    adjoint = recursion(F.flip(1), paid.flip(1).flatten(-2), last.flatten(-2)).flip(1).unflatten(-1, start.shape[-2:])
-    return spent + on_players(game.B.mT, adjoint[:, 1:]), mu
+    now, aggregate = mu[:, :-1], Z[:, :-1]
+    spent = add_on_players(on_players(2 * game.R @ K, now), 2 * game.R, G)
+    adjoint = torch.empty_like(mu)
+    paid = set_on_players(adjoint[:, :-1], Q, now)
+    add_on_players(add_on_players(paid, -(Q @ H), aggregate), game.dt * K.mT, spent)
+    adjoint[:, -1:] = on_players(2 * game.QT, mu[:, -1:] - on_players(game.HT, Z[:, -1:]))
+    recursion_(game.closed_loop(K).mT, adjoint.flatten(-2), backward=True)
+    return add_on_players(spent, game.B.mT, adjoint[:, 1:]), mu
 
 
-def _each_step(after: Tensor, block: Tensor) -> Tensor:
-    """(S, rows, N, n) times one matrix (n, c) in every step: (S, rows, N c)."""
-    return dot(after, block).flatten(2)
+def hessian(game: Game, K: Tensor) -> Tensor:
+    """How the gradient answers the intercept under the slope K (S, N, k, n): (S, N k, N k), symmetric, time and action flattened.
+
+    What is added to G_j moves the mean alone from there on, so block (i, j), i > j, is dt E_i F_{i-1} ... F_{j+1} B, with the slope's own
+    gradient E (at the best slope nothing but the diagonal is left); block (i, i) is 2 (R + dt B' P_{i+1} B).
+    """
+    S, N, k, n = K.shape
+    P = cost_to_go(game, K)
+    F = game.closed_loop(K)
+    free = propagator(F)[:, : N * n, n:].unflatten(2, (N, n)).unflatten(1, (N, n)).movedim(3, 2)  # (S, N, N, n, n)
+    below = dot(dot(game.dt * advantage(game, K, F, P)[:, :, None], free), game.B)
+    below = below.movedim(2, 3).reshape(S, N * k, N * k)
+    H = below + below.mT
+    own = 2 * (game.R + game.dt * dot(game.B.mT, dot(P[:, 1:], game.B)))
+    H.unflatten(2, (N, k)).unflatten(1, (N, k)).diagonal(dim1=1, dim2=3).add_(own.movedim(1, -1))
+    return H
 
 
-def _stepwise(block: Tensor, x: Tensor, size: int) -> Tensor:
-    """One matrix on every block of `size` rows of x (S, rows, columns)."""
-    return dot(block, x.unflatten(1, (-1, size))).flatten(1, 2)
+def descend(game: Game, K: Tensor, Z: Tensor, start: Tensor, G: Tensor, step_size: float, steps: int) -> Tensor:
+    """G after `steps` gradient steps, Z (S, N + 1, n, g, M) frozen; start: initial means (S, n, g, M)."""
+    if not steps:
+        return G
+    first, _ = gradient(game, K, G, Z, start)
+    if steps == 1:
+        return G - step_size * first
+    x, g = (y.flatten(1, 2).flatten(2) for y in (G, first))
+    H = step_size * hessian(game, K)
+    if x.shape[-1] < x.shape[-2]:  # few players: step by step is less work than to compose steps
+        for _ in range(steps):
+            x, g = x - step_size * g, torch.baddbmm(g, H, g, alpha=-1)
+        return x.reshape(G.shape)
+    return torch.baddbmm(x, geometric_sum(H, steps), g, alpha=-step_size).reshape(G.shape)
 
 
-def _weighted(game: Game, x: Tensor) -> Tensor:
-    """The state's price on x (S, (N + 1) n, columns): dt Q in every step, QT at the end."""
-    last = game.n
-    return torch.cat([game.dt * _stepwise(game.Q, x[:, :-last], last), _stepwise(game.QT, x[:, -last:], last)], 1)
+def geometric_sum(H: Tensor, terms: int) -> Tensor:
+    """1 + A + ... + A^(terms - 1) of A = 1 - H, H (S, m, m), terms >= 1, in few products.
+
+    Up to WHOLE terms in blocks of about their root (Paterson and Stockmeyer 1973): four products for ten terms. Beyond, doubled:
+    with T the sum of j terms, A^j = 1 - H T, and that of 2 j terms is T + A^j T.
+    """
+    eye = torch.eye(H.shape[-1], dtype=H.dtype, device=H.device)
+    if terms > WHOLE:
+        half = geometric_sum(H, terms // 2)
+        total = torch.baddbmm(half, torch.baddbmm(eye, H, half, alpha=-1), half)
+        return torch.baddbmm(eye + total, H, total, alpha=-1) if terms % 2 else total
+    width = math.isqrt(terms)
+    powers = [eye.expand_as(H), eye - H]
+    while len(powers) <= width:
+        powers.append(powers[1] @ powers[-1])
+    block, blocks, rest = sum(powers[1:width], powers[0]), terms // width, terms % width
+    if rest < 2:  # the first of the products below would be one by 1
+        total, blocks = (block + powers[width] if rest else block), blocks - 1
+    else:
+        total = sum(powers[1:rest], powers[0])
+    for _ in range(blocks):
+        total = torch.baddbmm(block, powers[width], total)
+    return total

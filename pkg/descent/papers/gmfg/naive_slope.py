@@ -12,7 +12,7 @@ from torch import Tensor
 from descent.core.errors import SettingError
 from descent.core.settings import check
 from descent.papers.gmfg.game import Game
-from descent.papers.gmfg.intercept import adjoint_gradient, affine_gradient, descend
+from descent.papers.gmfg.intercept import descend, gradient
 from descent.papers.gmfg.players import Players, population
 from descent.papers.gmfg.policy_gradient import Policy, PopulationMethod, population_method
 from descent.papers.gmfg.recursions import dot
@@ -44,8 +44,7 @@ def naive(
         K, G, Z = policy
         for _ in range(slope_steps):
             K = K - slope_step_size * naive_gradient(game, K, G, Z, players.start)
-        system = affine_gradient(game, K)
-        G = descend(system, Z, players.start, G, intercept_step_size, intercept_steps)
+        G = descend(game, K, Z, players.start, G, intercept_step_size, intercept_steps)
         return Policy(K, G, population(game, players, K, G))
 
     return population_method(game, players, update, slope_steps + intercept_steps)
@@ -53,7 +52,7 @@ def naive(
 
 def naive_gradient(game: Game, K: Tensor, G: Tensor, Z: Tensor, start: Tensor) -> Tensor:
     """mean over players of (E Sigma + gG mu') Sigma^{-1}, (S, N, k, n)."""
-    by_intercept, mu = adjoint_gradient(game, K, G, Z, start)
+    by_intercept, mu = gradient(game, K, G, Z, start)
     mixed = torch.einsum("stkgm,stngm->stkn", by_intercept, mu[:, :-1]) / mu.shape[-1]
     return natural_gradient(game, K) + dot(mixed, inverse(covariance(game, K)[:, :-1]))
 

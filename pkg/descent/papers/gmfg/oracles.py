@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from descent.papers.gmfg.game import Game
-from descent.papers.gmfg.players import Players, rotated
+from descent.papers.gmfg.players import Players
 from descent.papers.gmfg.recursions import propagator
 
 MODES_AT_ONCE = 64
@@ -97,11 +97,10 @@ def nash(game: Game, players: Players) -> Equilibrium:
         for w in players.values.flatten().split(MODES_AT_ONCE)
     ]
     per_start = torch.cat(modes).unflatten(0, players.values.shape)  # (g, M, (N + 1) n, n)
-    start = rotated(players.start, players.vectors)
+    start = players.into(players.start)
     z = torch.einsum("gmtn,sngm->stgm", per_start, start)
     G = torch.einsum("at,stgm->sagm", maps.answer, z).unflatten(1, (N, game.k))
-    basis = players.vectors.mT
-    return Equilibrium(r.K[None], rotated(G, basis), rotated(z.unflatten(1, (N + 1, n)), basis))
+    return Equilibrium(r.K[None], players.back(G), players.back(z.unflatten(1, (N + 1, n))))
 
 
 def outer_rate(game: Game, values: Tensor) -> Tensor:

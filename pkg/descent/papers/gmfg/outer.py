@@ -1,6 +1,7 @@
 """E1, E6 and E7: the outer iteration of every method, to the equilibrium; all seeds, graphons and players in one batch.
 
-The slope knows no graphon, so variants that differ in their graphon alone share one program (and its slopes).
+The slope knows no graphon, so variants that differ in their graphon alone share one program (and its slopes). All is done in the
+graphons' modes (`Players.modes`), where populations are cheap and the measured norms are the same.
 """
 
 from __future__ import annotations
@@ -66,11 +67,11 @@ def _together(variants: Sequence[Variant], context: Context, records: Records) -
     first, graphons = variants[0], [v.params["graphon"] for v in variants]
     p, seeds = first.params, first.seeds
     host = instance(context.streams, seeds, p, graphons)
-    world = host.to(context.device)
+    world = host.modes().to(context.device)
     K = initial_slopes(context.streams, seeds, p["intervals"]).to(context.device)
-    G = initial_intercepts(context.streams, seeds, p["intervals"], p["players"]).to(context.device)
+    G = initial_intercepts(context.streams, seeds, p["intervals"], p["players"]).expand(-1, -1, -1, len(graphons), -1)
     method = method_of(first, world)
-    state = method.init(K, G.expand(-1, -1, -1, len(graphons), -1).contiguous())
+    state = method.init(K, host.players.into(G).to(context.device))
     step = captured(method.update)
     coupling = f"-{p['coupling']}" if "coupling" in p else ""
     _, trace = iterate(

@@ -8,20 +8,39 @@ import torch
 from torch import Tensor
 
 from descent.core.errors import SettingError
-from descent.papers.gmfg.game import Game
-from descent.papers.gmfg.recursions import dot, recursion
+from descent.papers.gmfg.game import Game, set_on_players
+from descent.papers.gmfg.recursions import recursion_
 
 
 class Players(NamedTuple):
-    """g graphons, each with M players; the initial means are one set a row, shared by the graphons where given so."""
+    """g graphons, each with M players; the initial means are one set a row, shared by the graphons where given so.
+
+    Everything here is linear in the players, and in the kernel's eigenvectors as coordinates no player sees another: see `modes`.
+    """
 
     kernel: Tensor  # (g, M, M), divided by M
     values: Tensor  # (g, M) its eigenvalues
-    vectors: Tensor  # (g, M, M) its eigenvectors, columns
+    vectors: Tensor | None  # (g, M, M) its eigenvectors, columns; None: the unit vectors, the kernel is diagonal
     start: Tensor  # (S, n, g, M) initial means mu0
 
     def to(self, device: torch.device | str) -> Players:
-        return Players(*(x.to(device) for x in self))
+        vectors = None if self.vectors is None else self.vectors.to(device)
+        return Players(self.kernel.to(device), self.values.to(device), vectors, self.start.to(device))
+
+    def modes(self) -> Players:
+        """The same players in the eigenvectors' coordinates: x (..., g, M) there is `into(x)`, and `back` again.
+
+        Methods do the same in either, and so do norms and means of squares over players; a population costs no matrix product there.
+        """
+        return Players(torch.diag_embed(self.values), self.values, None, self.into(self.start))
+
+    def into(self, x: Tensor) -> Tensor:
+        """Players' numbers (..., g, M) in the coordinates of `modes`."""
+        return x if self.vectors is None else rotated(x, self.vectors)
+
+    def back(self, x: Tensor) -> Tensor:
+        """Numbers (..., g, M) of modes as the players'."""
+        return x if self.vectors is None else rotated(x, self.vectors.mT)
 
 
 def players_on(kernel: Tensor, start: Tensor) -> Players:
@@ -40,22 +59,17 @@ def players_on(kernel: Tensor, start: Tensor) -> Players:
 
 def rotated(x: Tensor, basis: Tensor) -> Tensor:
     """x (..., g, M) times a matrix a graphon, (g, M, M)."""
-    return (x.movedim(-2, 0).flatten(1, -2) @ basis).unflatten(1, x.shape[:-2]).movedim(0, -2)
+    return (x.movedim(-2, 0).flatten(1, -2) @ basis).unflatten(1, x.shape[:-2]).movedim(0, -2).contiguous()
 
 
 def population(game: Game, players: Players, K: Tensor, G: Tensor) -> Tensor:
     """Z (S, N + 1, n, g, M) when everyone plays (K, G): mu' = F mu + dt (B G + Ab W mu), Z = W mu.
 
-    In the graphon's eigenbasis the modes do not see each other: one recursion a mode, all of them at once.
+    The modes of a graphon do not see each other: one recursion a mode, all of them at once.
     """
-    S, N, k, g, M = G.shape
-    modes = (G.movedim(3, 0).reshape(g, S * N * k, M) @ players.vectors).reshape(g * S, N, k, M)
-    push = dot(game.dt * game.B, modes).mT[..., None]  # (g S, N, M, n, 1)
-    start = rotated(players.start, players.vectors).movedim(2, 0).reshape(g * S, game.n, M).mT[..., None]
-    pull = game.dt * game.Ab * players.values[:, None, None, :, None, None]
-    F = (game.closed_loop(K)[None, :, :, None] + pull).reshape(g * S, N, M, game.n, game.n)
-    mu = recursion(F, push, start)[..., 0].mT.reshape(g, S * (N + 1) * game.n, M)
-    # W = U diag(w) U': the eigenvalues go into the small matrix, not over all players.
-    Z = G.new_empty(S, N + 1, game.n, g, M)
-    torch.bmm(mu, players.values[:, :, None] * players.vectors.mT, out=Z.movedim(3, 0).flatten(1, 3))
-    return Z
+    mu = G.new_empty(len(G), game.intervals + 1, game.n, *G.shape[-2:])
+    mu[:, 0] = players.into(players.start)
+    set_on_players(mu[:, 1:], game.dt * game.B, players.into(G))
+    pull = (game.dt * game.Ab) * players.values[..., None, None]
+    recursion_(game.closed_loop(K)[:, :, None, None] + pull, mu.movedim(2, -1)[..., None])  # (S, N, g, M, n, n or 1)
+    return players.back(mu.mul_(players.values))

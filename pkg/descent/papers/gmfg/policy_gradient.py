@@ -14,12 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from descent.core.method import Method, Nothing
 from descent.core.settings import check
 from descent.papers.gmfg.game import Game
-from descent.papers.gmfg.intercept import affine_gradient, descend
+from descent.papers.gmfg.intercept import descend
 from descent.papers.gmfg.players import Players, population
 from descent.papers.gmfg.settings import SETTINGS
 from descent.papers.gmfg.slope import natural_gradient, plain_gradient
@@ -79,10 +80,9 @@ def pg(
     def update(policy: Policy) -> Policy:
         K, G, Z = policy
         for _ in range(slope_steps):
-            K = K - slope_step_size * slope_gradient(game, K)
+            K = torch.sub(K, slope_gradient(game, K), alpha=slope_step_size)
         # Z is frozen in cost, dynamics and gradient: through it one would find the social optimum, not the equilibrium.
-        system = affine_gradient(game, K)
-        G = descend(system, Z, players.start, G, intercept_step_size, intercept_steps)
+        G = descend(game, K, Z, players.start, G, intercept_step_size, intercept_steps)
         return Policy(K, G, population(game, players, K, G))
 
     return population_method(game, players, update, slope_steps + intercept_steps)

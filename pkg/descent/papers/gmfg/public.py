@@ -102,7 +102,8 @@ def solve(
     means = _means(game, start, players)
     host = players_on(kernel(graphon, players), means)
     rate = float(outer_rate(game, host.values)[0])
-    game, crowd = game.to(device), host.to(device)
+    game, whole = game.to(device), host.to(device)
+    crowd = whole if method == "sampled" else whole.modes()  # simulated players are themselves
     advance, policy = (_sampling if method == "sampled" else _exact)(game, crowd, method, lr, inner, particles, seeds)
     gain = exploitability(game)
     rows = crowd.start.expand(len(seeds), -1, -1, -1)
@@ -126,7 +127,8 @@ def solve(
             except StopIteration:
                 break
     table = {name: torch.stack([row[name] for row in history]) for name in history[0]}
-    K, G, Z = (x.to(dtype) for x in (policy[0], policy[1][..., 0, :], policy[2][..., 0, :]))
+    G, Z = policy[1:] if method == "sampled" else map(whole.back, policy[1:])
+    K, G, Z = (x.to(dtype) for x in (policy[0], G[..., 0, :], Z[..., 0, :]))
     diverged = ~(K.flatten(1).isfinite().all(1) & G.flatten(1).isfinite().all(1) & Z.flatten(1).isfinite().all(1))
     if alone:
         table, K, G, Z, diverged = {name: x[:, 0] for name, x in table.items()}, K[0], G[0], Z[0], diverged[0]

@@ -8,6 +8,7 @@ more than its numbers; scalar states that are many (`WIDE` numbers a step) are t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -20,43 +21,80 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
     return a * b if a.shape[-1] == 1 else a @ b
 
 
-def recursion(F: Tensor, b: Tensor, start: Tensor) -> Tensor:
+def recursion(F: Tensor, b: Tensor, start: Tensor, *, backward: bool = False) -> Tensor:
     """x_0 = start, x_{k+1} = F_k x_k + b_k for k = 0 .. N - 1; returns x (S, N + 1, *batch, n, c).
 
     F (S, N, *batch, n, n); b (S, N, *batch, n, c); start (S, *batch, n, c); leading axes broadcast.
+    backward: x_N = start, x_k = F_k x_{k+1} + b_k instead.
     """
-    if F.shape[-1] == 1 and math.prod(b.shape[2:]) * max(len(b), len(F), len(start)) >= WIDE:
-        return _in_order(F, b, start)
+    if F.shape[-1] == 1:
+        shape = torch.broadcast_shapes(F[:, 0].shape, b[:, 0].shape, start.shape)
+        if math.prod(shape) < WIDE:
+            return _doubled(F, b, start, backward, shape)
+        x = b.new_empty(shape[0], b.shape[1] + 1, *shape[1:])
+        x.select(1, -1 if backward else 0).copy_(start)
+        x.narrow(1, 0 if backward else 1, b.shape[1]).copy_(b)
+        return recursion_(F, x, backward=backward)
+    if backward:
+        return recursion(F.flip(1), b.flip(1), start).flip(1)
     start = start[:, None]
     first = dot(F[:, :1], start) + b[:, :1]
     x = _joined(first, b[:, 1:])
     F, N, s = F[:, 1:], F.shape[1], 1
     while s < N:
         # x[:, k] for k < s has the start in it already; F holds, for k >= s, the product of the last s steps.
-        x = torch.cat([x[:, :s], _composed(x[:, s:], F, x[:, :-s])], 1)
-        F = dot(F[:, s:], F[:, :-s])
+        x = torch.cat([x[:, :s], x[:, s:] + F @ x[:, :-s]], 1)
+        F = F[:, s:] @ F[:, :-s]
         s *= 2
     return _joined(start, x)
 
 
-def _in_order(F: Tensor, b: Tensor, start: Tensor) -> Tensor:
-    """`recursion` of scalar states, a step at a time, into its result."""
-    shape = torch.broadcast_shapes(F[:, 0].shape, b[:, 0].shape, start.shape)
-    x = b.new_empty(shape[0], b.shape[1] + 1, *shape[1:])
-    x[:, 0] = start
-    steps = x.unbind(1)
-    for i, (f, push) in enumerate(zip(F.unbind(1), b.unbind(1), strict=True)):
-        torch.addcmul(push, f, steps[i], out=steps[i + 1])
-    return x
+def _doubled(F: Tensor, b: Tensor, start: Tensor, backward: bool, shape: Sequence[int]) -> Tensor:
+    """`recursion` of scalar states in rounds; where a step has no step s before it there are zeros, and F is zero."""
+    N = b.shape[1]
+    blank = 1 << (N - 1).bit_length() >> 1  # zeros, as many as the longest stride
+    at, first = (0, N - 1) if backward else (blank, 0)
+    xs = [b.new_zeros(shape[0], blank + N, *shape[1:]) for _ in range(2)]
+    Fs = [F.new_zeros(F.shape[0], blank + N, *F.shape[2:]) for _ in range(2)]
+    (x, next_x), (G, next_G) = ([y.narrow(1, at, N) for y in pair] for pair in (xs, Fs))
+    x.copy_(b).select(1, first).addcmul_(F.select(1, first), start)
+    G.copy_(F).select(1, first).zero_()
+    s = 1
+    while s < N:
+        before = s if backward else blank - s
+        torch.addcmul(x, G, xs[0].narrow(1, before, N), out=next_x)
+        torch.mul(G, Fs[0].narrow(1, before, N), out=next_G)
+        xs.reverse()
+        Fs.reverse()
+        x, next_x, G, next_G, s = next_x, x, next_G, G, 2 * s
+    ends = start.expand(shape)[:, None]
+    return torch.cat([x, ends] if backward else [ends, x], 1)
 
 
-def quadratic_recursion(F: Tensor, b: Tensor, start: Tensor) -> Tensor:
-    """X_0 = start, X_{k+1} = F_k X_k F_k' + b_k: covariances, and costs-to-go in reversed time.
+def recursion_(F: Tensor, x: Tensor, *, backward: bool = False) -> Tensor:
+    """`recursion` in place: x (S, N + 1, *batch, n, c) holds the start and b, x_0 = start and x_{k+1} = b_k, and then the result.
 
-    F, b (S, N, n, n); start (S, n, n); returns (S, N + 1, n, n).
+    backward: x_N = start and x_k = b_k. Scalar states that are many are taken a step at a time, one pass over memory in all.
+    """
+    if F.shape[-1] == 1 and x[:, 0].numel() >= WIDE:
+        order = -1 if backward else 1
+        before, *after = x.unbind(1)[::order]
+        for f, now in zip(F.unbind(1)[::order], after, strict=True):
+            before = now.addcmul_(f, before)
+        return x
+    start, b = (x[:, -1], x[:, :-1]) if backward else (x[:, 0], x[:, 1:])
+    return x.copy_(recursion(F, b, start, backward=backward))
+
+
+def quadratic_recursion(F: Tensor, b: Tensor, start: Tensor, *, backward: bool = False) -> Tensor:
+    """X_0 = start, X_{k+1} = F_k X_k F_k' + b_k: covariances, and backward costs-to-go.
+
+    F, b (S, N, n, n); start (S, n, n); returns (S, N + 1, n, n). backward: X_N = start, X_k = F_k X_{k+1} F_k' + b_k instead.
     """
     if F.shape[-1] == 1:
-        return recursion(F * F, b, start)
+        return recursion(F * F, b, start, backward=backward)
+    if backward:
+        return quadratic_recursion(F.flip(1), b.flip(1), start).flip(1)
     start = start[:, None]
     x = _joined(F[:, :1] @ start @ F[:, :1].mT + b[:, :1], b[:, 1:])
     F, N, s = F[:, 1:], F.shape[1], 1
@@ -72,10 +110,6 @@ def propagator(F: Tensor) -> Tensor:
     S, N, n = F.shape[:3]
     impulses = torch.eye((N + 1) * n, dtype=F.dtype, device=F.device).reshape(1, N + 1, n, (N + 1) * n)
     return recursion(F, impulses[:, 1:], impulses[:, 0]).reshape(S, (N + 1) * n, (N + 1) * n)
-
-
-def _composed(x: Tensor, F: Tensor, earlier: Tensor) -> Tensor:
-    return torch.addcmul(x, F, earlier) if F.shape[-1] == 1 else x + F @ earlier
 
 
 def _joined(first: Tensor, rest: Tensor) -> Tensor:

@@ -27,14 +27,18 @@ def cost_to_go(game: Game, K: Tensor) -> Tensor:
 def natural_gradient(game: Game, K: Tensor) -> Tensor:
     """E (S, N, k, n) = 2 (R K + B' P_{k+1} F): the gradient preconditioned by the covariance (geometry-aware)."""
     F = game.closed_loop(K)
-    P = _cost_to_go(game, K, F)[:, 1:]
-    return 2 * (dot(game.R, K) + dot(game.B.mT, dot(P, F)))
+    return advantage(game, K, F, _cost_to_go(game, K, F))
+
+
+def advantage(game: Game, K: Tensor, F: Tensor, P: Tensor) -> Tensor:
+    """E of a slope, of its closed loop and of its cost-to-go: what a unit of action costs more, by state."""
+    return dot(2 * game.R, K) + dot(2 * game.B.mT, dot(P[:, 1:], F))
 
 
 def _cost_to_go(game: Game, K: Tensor, F: Tensor) -> Tensor:
-    price = game.dt * (game.Q + dot(K.mT, dot(game.R, K)))
+    price = game.dt * game.Q + dot(K.mT, dot(game.dt * game.R, K))
     last = game.QT.expand(F.shape[0], game.n, game.n)
-    return quadratic_recursion(F.mT.flip(1), price.flip(1), last).flip(1)
+    return quadratic_recursion(F.mT, price, last, backward=True)
 
 
 def plain_gradient(game: Game, K: Tensor) -> Tensor:
