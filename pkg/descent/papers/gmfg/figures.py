@@ -265,9 +265,9 @@ def coupling(frames):
                 label=f"{strength} coupling",
             )
             rho = frames.select("coupling", "rho", coupling=strength, graphon=name)["value"].iloc[0]
-            lines.append(f"{strength} {rho:.3f}")
-        ax.set(yscale="log", xlabel="population updates", title=f"{name}\nρ: {', '.join(lines)}")
-        ax.title.set_fontsize(8)
+            lines.append(f"{strength}: ρ = {rho:.3f}")
+        ax.set(yscale="log", xlabel="population updates", title=name)
+        ax.text(0.03, 0.97, "\n".join(lines), transform=ax.transAxes, va="top", fontsize=8)
     theme.legend(figure, axes)
     return figure
 
@@ -295,7 +295,7 @@ def baselines(frames):
             theme.points(right, at, arrived["value"], method)
             mean = arrived["value"].mean()
             right.annotate(
-                f"{mean:.0f}", (at, mean), xytext=(0, 7), textcoords="offset points", ha="center", fontsize=8
+                f"{mean:.0f}", (at + 0.25, mean), xytext=(2, 0), textcoords="offset points", va="center", fontsize=8
             )
         if len(lost):
             right.plot(
@@ -306,7 +306,7 @@ def baselines(frames):
                 transform=right.get_xaxis_transform(),
                 linestyle="none",
             )
-    right.set(yscale="log", xlabel="method", ylabel="gradient steps to 1e-6")
+    right.set(yscale="log", xlabel="method", ylabel="gradient steps to 1e-6", xlim=(-0.5, len(counted) - 0.2))
     right.set_xticks(range(len(counted)), [theme.label(m).split(" ")[0] for m in counted])
     theme.legend(figure, axes)
     return figure
