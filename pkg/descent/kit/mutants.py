@@ -156,7 +156,9 @@ def of_module(path: Path) -> Iterator[Mutant]:
     """Every mutant of one module that changes one line and still parses."""
     text = path.read_text(encoding="utf-8")
     rows = text.splitlines(keepends=True)
-    for node, changed in _changes(ast.parse(text)):
+    tree = ast.parse(text)
+    unchanged = ast.dump(tree)
+    for node, changed in _changes(tree):
         if node.lineno != node.end_lineno:
             continue
         row = rows[node.lineno - 1]
@@ -164,7 +166,7 @@ def of_module(path: Path) -> Iterator[Mutant]:
         after = (data[: node.col_offset] + f"({ast.unparse(changed)})".encode() + data[node.end_col_offset :]).decode()
         mutated = "".join([*rows[: node.lineno - 1], after, *rows[node.lineno :]])
         try:
-            if ast.dump(ast.parse(mutated)) == ast.dump(ast.parse(text)):
+            if ast.dump(ast.parse(mutated)) == unchanged:
                 continue
         except SyntaxError:  # inside an f-string, say
             continue
