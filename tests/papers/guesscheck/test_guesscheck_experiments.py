@@ -277,3 +277,25 @@ def test_the_ways_that_are_timed_do_the_same_thing():
         one = official(task, network, 4000, 0.2, torch.Generator().manual_seed(0))
         two = plain(task, network, 4000, 0.2, torch.Generator().manual_seed(0))
         assert int(one[0]) == two[0] > 10 and one[1].item() == pytest.approx(two[1].item(), rel=1e-4)
+
+
+def test_a_timed_call_of_a_sampler_is_what_the_module_says():
+    """`batch` guesses, `draws` weighted draws 500 at a time, or a whole run of subset simulation; new numbers every time."""
+    from descent.core.context import Context
+    from descent.papers.guesscheck import subset
+    from descent.papers.guesscheck.cost import workload
+
+    context = Context(torch.device("cpu"), STREAMS, {})
+    few = {"batch": 600, "draws": 1500, "tolerance": 0.16, "chains": 16, "replicates": 2, "kept": 2, "burn_in": 1}
+
+    def calls(way):
+        [variant] = job(("guess_check", (500,), {**few, "width": 20, "way": way})).variants
+        call = workload(variant, context)
+        return call(), call()
+
+    for way, made in (("literal", 600), ("importance", 1500)):
+        one, two = calls(way)
+        assert made == (one.guesses if way == "literal" else one.draws).item() and one.error != two.error
+    one, two = calls("subset")
+    assert subset.finished(one, burn_in=1, kept=2).all() and not torch.equal(one.z, two.z)
+    assert one.rounds.min() > 3 and one.z.shape[2] == 32
