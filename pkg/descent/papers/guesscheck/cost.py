@@ -42,14 +42,14 @@ def workload(variant: Variant, context: Context) -> Callable[[], object]:
 
 def _stepping(run: Run, context: Context) -> Callable[[], object]:
     """The run from its start, or until finished; fresh numbers at every call."""
-    calls, method = count(), run.method
-    assert method.draw is not None, "every sampler draws"
+    calls, method, draw = count(), run.method, run.method.draw
+    assert draw is not None, "every sampler draws"
 
     def call() -> object:
         first, state = next(calls) * run.steps, method.init()
         with torch.no_grad():
             for k in range(first, first + run.steps):
-                noise = tree_map(lambda x: x[0], on_device(method.draw(k, 1), context.device))
+                noise = tree_map(lambda x: x[0], on_device(draw(k, 1), context.device))
                 state, _ = method.step(state, noise)
                 if run.finished is not None and bool(run.finished(state).all()):
                     break
