@@ -9,9 +9,8 @@ predicted with. `carry`: x_i moves on to the end of the local run, as an impleme
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -125,13 +124,28 @@ def pfedsop(
     return Method(init, step, fed.rounds.draw)
 
 
-carry = partial(pfedsop, state_rule="carry")
+def _with(**changed: Any) -> Callable[..., Method]:
+    """`pfedsop` with something changed for good; it takes the three settings that all its variations share."""
+
+    def variation(
+        federation: Federation,
+        *,
+        step_size: float | Sequence[float | None] | None = None,
+        rho: float | Sequence[float] = 100.0,
+        sharpness: float | Sequence[float] = 1.0,
+    ) -> Method:
+        return pfedsop(federation, step_size=step_size, rho=rho, sharpness=sharpness, **changed)
+
+    return variation
+
+
+carry = _with(state_rule="carry")
 """The other reading of what a client keeps."""
-after_step = partial(pfedsop, predict="after_step")
+after_step = _with(predict="after_step")
 """Predicts before the local run: what the step alone has made of x_i."""
-first_order = partial(pfedsop, order="first")
+first_order = _with(order="first")
 """The same personalised update without the curvature."""
-own_only = partial(pfedsop, mix=0.0)
-even = partial(pfedsop, mix=0.5)
-shared_only = partial(pfedsop, mix=1.0)
+own_only = _with(mix=0.0)
+even = _with(mix=0.5)
+shared_only = _with(mix=1.0)
 """Constant weights of the global update in the place of the angle's."""
