@@ -31,14 +31,12 @@ def test_the_card_lists_what_the_builder_takes(slug, name):
         if each.kind is each.KEYWORD_ONLY:
             taken.add(each.name)
             required |= {each.name} if each.default is each.empty else set()
-        elif each.kind is not each.VAR_KEYWORD:
-            first.add(each.name)
-        if each.kind is each.VAR_KEYWORD:
-            typed = get_args(
-                get_type_hints(builder).get(each.name)
-            )  # Unpack[...]: these names, some of which may be left out
+        elif each.kind is each.VAR_KEYWORD:
+            typed = get_args(get_type_hints(builder).get(each.name))  # of Unpack[a TypedDict]
             taken |= set(typed[0].__annotations__) if typed else set()
             rest |= not typed
+        else:
+            first.add(each.name)
     listed = set(room.methods[name].settings)
     assert not listed & first, f"{name}: {listed & first} must be keyword-only"
     assert required <= listed, f"{name}: the card leaves out {required - listed}"

@@ -243,6 +243,25 @@ def test_a_recipe_holds_the_settings_that_it_was_given():
             assert kept == (0 if (name, setting) == ("no_fusion", "contextual") else given[setting]), (name, setting)
 
 
+def test_a_recipe_hands_its_settings_to_the_method(monkeypatch):
+    def kept(problem, ledger, **settings):
+        return settings
+
+    monkeypatch.setattr("descent.papers.dualpriv.first_order.dpsgd", kept)
+    monkeypatch.setattr("descent.papers.dualpriv.zeroth_order.dpzero", kept)
+    first = {"step_size": 0.3, "micro_batch": 3, "keep": 1.0, "block_score": "rms", "optimiser": "sgd"}
+    changed = {
+        "dpsgd": {}, "m1": {}, "low_rank": {}, "m2": {"keep": 0.6}, "dual": {"keep": 0.6}, "no_fusion": {"keep": 0.6},
+        "random_tokens": {"keep": 0.6}, "random_blocks": {"keep": 0.6, "block_score": "random"},
+        "l2_blocks": {"keep": 0.6, "block_score": "l2"}, "dpadam": {"optimiser": "adam"},
+        "dual_adam": {"keep": 0.6, "optimiser": "adam"},
+    }  # fmt: skip
+    for name in METHODS:
+        expected = {**first, **changed[name]} if name in changed else {"step_size": 0.3, "probe": 0.02}
+        made = recipe(name, step_size=0.3, micro_batch=3, keep=0.6, probe=0.02)
+        assert made.on("a problem", "a ledger") == expected, name
+
+
 def test_what_runs_under_a_name_is_the_builder_that_its_card_names():
     assert set(METHODS) == {name for name, card in ROOM.methods.items() if card.builder}
     for name, build in METHODS.items():

@@ -76,7 +76,7 @@ def test_honest_steps_pass_and_leaking_ones_are_caught(context, method):
 
 def test_the_attacker_reckons_with_the_kept_blocks_alone(context):
     """One step of Dual-Priv, its dropped blocks taken out of the records' effects by hand."""
-    world, recipe = game.game_world(context), game.recipe_of(made("dual"))
+    world, recipe = game.game_world(context), game.recipe_of(made("dual", step_size=0.5))
     ledger = game.open_ledger(recipe, PARAMS)
     inputs = game.tokens_of(world, world.split("game", 4), recipe, 0.0)
     table = world.rotation(inputs.x.shape[1])
@@ -91,7 +91,7 @@ def test_the_attacker_reckons_with_the_kept_blocks_alone(context):
         dropped[block.start : block.start + block.size] = True
     update = effects[:, 1] + effects[:, 3]  # without noise, two records drawn
     update[:, dropped] = 0
-    before, after = (SimpleNamespace(theta=z, first=z[:, :0]) for z in (theta, theta - update / ledger.batch))
+    before, after = (SimpleNamespace(theta=z, first=z[:, :0]) for z in (theta, theta - 0.5 * update / ledger.batch))
     deviation = 0.05 * ledger.noise_multiplier
     expected = game.log_ratio(update[:, ~dropped].double(), effects[:, :, ~dropped].double(), 0.5, deviation)
     torch.testing.assert_close(attacker.gain(before, after, None), expected, rtol=1e-3, atol=1e-3)
