@@ -9,7 +9,7 @@ predicted with. `carry`: x_i moves on to the end of the local run, as an impleme
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -124,7 +124,7 @@ def pfedsop(
     return Method(init, step, fed.rounds.draw)
 
 
-def _with(**changed: Any) -> Callable[..., Method]:
+def _with(about: str, **changed: Any):
     """`pfedsop` with something changed for good; it takes the three settings that all its variations share."""
 
     def variation(
@@ -136,16 +136,15 @@ def _with(**changed: Any) -> Callable[..., Method]:
     ) -> Method:
         return pfedsop(federation, step_size=step_size, rho=rho, sharpness=sharpness, **changed)
 
+    variation.__doc__ = about
     return variation
 
 
-carry = _with(state_rule="carry")
-"""The other reading of what a client keeps."""
-after_step = _with(predict="after_step")
-"""Predicts before the local run: what the step alone has made of x_i."""
-first_order = _with(order="first")
-"""The same personalised update without the curvature."""
-own_only = _with(mix=0.0)
-even = _with(mix=0.5)
-shared_only = _with(mix=1.0)
-"""Constant weights of the global update in the place of the angle's."""
+carry = _with("pFedSOP in the other reading: a client keeps the end of its local run.", state_rule="carry")
+after_step = _with(
+    "pFedSOP that predicts before the local run, by what the step alone has made of x_i.", predict="after_step"
+)
+first_order = _with("The same personalised update without the curvature.", order="first")
+own_only = _with("pFedSOP that never uses the global update.", mix=0.0)
+even = _with("pFedSOP that takes own and global update in equal parts.", mix=0.5)
+shared_only = _with("pFedSOP that never uses the client's own update.", mix=1.0)
