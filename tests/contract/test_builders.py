@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+from typing import get_args, get_type_hints
 
 import pytest
 
@@ -12,7 +13,12 @@ from descent.core.job import Variant
 from support import ROOT
 
 ROOMS = {slug: read_paper(ROOT, slug) for slug in registered(ROOT)}
-BUILT = [(slug, name) for slug, paper in ROOMS.items() for name, card in room_of(paper).methods.items() if card.builder]
+CARDS = [(slug, name, card) for slug, paper in ROOMS.items() for name, card in room_of(paper).methods.items()]
+BUILT = [(slug, name) for slug, name, card in CARDS if card.builder]
+
+
+def test_a_card_that_lists_settings_names_the_builder_that_takes_them():
+    assert not [f"{slug}: {name}" for slug, name, card in CARDS if card.settings and not card.builder]
 
 
 @pytest.mark.parametrize(("slug", "name"), BUILT)
@@ -20,13 +26,19 @@ def test_the_card_lists_what_the_builder_takes(slug, name):
     paper, room = ROOMS[slug], room_of(ROOMS[slug])
     module, _, function = room.methods[name].builder.partition(":")
     builder = getattr(importlib.import_module(f"{paper.package or f'descent.papers.{slug}'}.{module}"), function)
-    taken, required, rest = set(), set(), False
+    taken, required, rest, first = set(), set(), False, set()
     for each in inspect.signature(builder).parameters.values():
         if each.kind is each.KEYWORD_ONLY:
             taken.add(each.name)
             required |= {each.name} if each.default is each.empty else set()
-        rest |= each.kind is each.VAR_KEYWORD
+        elif each.kind is each.VAR_KEYWORD:
+            typed = get_args(get_type_hints(builder).get(each.name))  # of Unpack[a TypedDict]
+            taken |= set(typed[0].__annotations__) if typed else set()
+            rest |= not typed
+        else:
+            first.add(each.name)
     listed = set(room.methods[name].settings)
+    assert not listed & first, f"{name}: {listed & first} must be keyword-only"
     assert required <= listed, f"{name}: the card leaves out {required - listed}"
     assert rest or listed <= taken, f"{name}: the builder takes no {listed - taken}"
     study_settings = {s for s in taken if s in room.settings} - {

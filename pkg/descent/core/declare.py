@@ -39,8 +39,8 @@ class MethodCard:
     """A method, ours or a baseline, as the reader meets it.
 
     role: what it is for in the study. tag: where its form comes from (paper, code, derived, ours).
-    settings: the names of the settings that its builder takes, which gets exactly these (`variant.own`).
-    builder: "module:function" within the room, where there is one: a test holds its signature to `settings`.
+    settings: the names of the settings that its builder takes, keyword-only, which gets exactly these (`variant.own`).
+    builder: "module:function" within the room: a test holds its signature to `settings`, and wants one wherever there are any.
     syncs_per_step: host synchronisations a step that the
     method cannot avoid (0 for nearly all; the device tests hold it to the number).
     """

@@ -8,8 +8,11 @@ from descent.core.streams import Streams
 from descent.core.tree import tree_map
 from descent.papers.dualpriv.decoder import Shape
 from descent.papers.dualpriv.lora import initial, layout
+from descent.papers.dualpriv.methods import METHODS, Recipe
 from descent.papers.dualpriv.model import Sizes, freeze, initial_parameters, rotation
 from descent.papers.dualpriv.problem import Features, Problem, features
+from descent.papers.dualpriv.room import ROOM
+from descent.papers.dualpriv.settings import SETTINGS
 from descent.privacy import Ledger
 
 STREAMS = Streams("dualpriv")
@@ -61,6 +64,11 @@ def ledger(
 
 def start(problem: Problem, seeds=(500, 501)) -> torch.Tensor:
     return initial(problem.layout, [STREAMS.torch("adapter", s) for s in seeds], problem.train.x.dtype)
+
+
+def recipe(name: str, **settings) -> Recipe:
+    """The method with these settings, as far as its card lists them; the others are the defaults."""
+    return METHODS[name](**{s: settings.get(s, SETTINGS[s].default) for s in ROOM.methods[name].settings})
 
 
 STUDY = Shape()

@@ -1,12 +1,14 @@
 """The room's jobs at smoke: records, privacy ledger, resume, independence of seeds, and nothing private kept."""
 
-from dataclasses import replace
+import importlib
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from dualpriv_world import recipe
 
 from descent.config.model import StudyConfig
 from descent.config.plan import make_plan
@@ -19,8 +21,8 @@ from descent.papers.dualpriv.auditing import canaries
 from descent.papers.dualpriv.cost import bench
 from descent.papers.dualpriv.decoder import Shape
 from descent.papers.dualpriv.footprint import Counting
+from descent.papers.dualpriv.methods import METHODS
 from descent.papers.dualpriv.model import Sizes, encode
-from descent.papers.dualpriv.plans import PLANS
 from descent.papers.dualpriv.pretraining import named
 from descent.papers.dualpriv.room import ROOM
 from descent.papers.dualpriv.training import fusion_std, open_ledger
@@ -179,27 +181,92 @@ def test_a_seed_does_not_notice_the_others_of_its_batch(plan, data, needs):
 
 
 def test_fusion_noise_has_the_size_of_its_reading():
-    params = {"epsilon": "3", "delta": 1e-5, "records": 512, "batch": 64, "steps": 4, "clip_norm": 2.0, "accountant": "rdp",
-              "noise_multiplier": None, "contextual": 4}  # fmt: skip
-    ledger = open_ledger(PLANS["dual"], params)
+    params = {
+        "epsilon": "3",
+        "delta": 1e-5,
+        "records": 512,
+        "batch": 64,
+        "steps": 4,
+        "accountant": "rdp",
+        "noise_multiplier": None,
+    }
+    ledger = open_ledger(recipe("dual", clip_norm=2.0), params)
     sizes = {
-        kind: fusion_std(ledger, PLANS["dual"], {**params, "fuse_noise": kind})
+        kind: fusion_std(ledger, recipe("dual", contextual=4, fuse_noise=kind))
         for kind in ("none", "sigmaC", "sigmaC/B")
     }
     assert sizes == {"none": 0.0, "sigmaC": 2 * ledger.noise_multiplier, "sigmaC/B": 2 * ledger.noise_multiplier / 64}
-    for plan, more in ((PLANS["dpsgd"], {}), (PLANS["no_fusion"], {}), (PLANS["dual"], {"contextual": 0})):
-        assert fusion_std(ledger, plan, {**params, "fuse_noise": "sigmaC", **more}) == 0
+    for name, more in (("dpsgd", {}), ("no_fusion", {}), ("dual", {"contextual": 0})):
+        assert fusion_std(ledger, recipe(name, fuse_noise="sigmaC", **{"contextual": 4, **more})) == 0
+
+
+def test_the_ledger_clips_by_the_setting_of_the_method_s_order():
+    params = {
+        "epsilon": "3",
+        "delta": 1e-5,
+        "records": 512,
+        "batch": 64,
+        "steps": 4,
+        "accountant": "rdp",
+        "noise_multiplier": None,
+    }
+    for name in METHODS:
+        expected = 3.0 if name in ("dpzo", "dpzo_m1") else 2.0
+        assert open_ledger(recipe(name, clip_norm=2.0, slope_clip=3.0), params).clip_norm == expected
 
 
 def test_each_control_changes_one_part_of_dual_priv():
-    dual = PLANS["dual"]
+    dual, tokens, blocks = recipe("dual"), {"tokens", "dominant", "contextual", "fuse_noise"}, {"blocks", "keep"}
     changes = {
-        "m1": {"blocks"}, "m2": {"tokens"}, "no_fusion": {"fused"}, "random_tokens": {"tokens"}, "random_blocks": {"blocks"},
-        "l2_blocks": {"blocks"}, "low_rank": {"blocks"}, "dual_adam": {"optimiser"},
+        "m1": blocks, "m2": tokens, "no_fusion": {"contextual"}, "random_tokens": {"tokens"}, "random_blocks": {"blocks"},
+        "l2_blocks": {"blocks"}, "low_rank": blocks, "dual_adam": {"optimiser"}, "dpsgd": blocks | tokens,
+        "dpadam": blocks | tokens | {"optimiser"},
     }  # fmt: skip
     for method, parts in changes.items():
-        assert {f for f in dual._fields if getattr(PLANS[method], f) != getattr(dual, f)} == parts
-    assert set(PLANS) - {"base"} <= set(ROOM.methods)
+        assert {f.name for f in fields(dual) if getattr(recipe(method), f.name) != getattr(dual, f.name)} == parts
+    assert (dual.tokens, dual.blocks, dual.optimiser) == ("cls", "rms", "sgd")
+    assert [recipe(m).blocks for m in ("random_blocks", "l2_blocks", "m1")] == ["random", "l2", None]
+    assert recipe("random_tokens").tokens == "random" and recipe("m2").tokens == "all" and recipe("m1").keep == 1
+    assert recipe("dual_adam").optimiser == recipe("dpadam").optimiser == "adam" and recipe("no_fusion").contextual == 0
+    plain, pruned = recipe("dpzo"), recipe("dpzo_m1")
+    assert {f.name for f in fields(plain) if getattr(plain, f.name) != getattr(pruned, f.name)} == tokens
+    assert set(METHODS) == {*changes, "dual", "dpzo", "dpzo_m1"}
+
+
+def test_a_recipe_holds_the_settings_that_it_was_given():
+    given = {"clip_norm": 0.7, "slope_clip": 0.7, "micro_batch": 3, "dominant": 5, "contextual": 2, "fuse_noise": "sigmaC", "keep": 0.6,
+             "probe": 0.02, "step_size": 0.3}  # fmt: skip
+    for name in METHODS:
+        made = recipe(name, **given)
+        for setting in ROOM.methods[name].settings:
+            kept = getattr(made, "clip_norm" if setting == "slope_clip" else setting)
+            assert kept == (0 if (name, setting) == ("no_fusion", "contextual") else given[setting]), (name, setting)
+
+
+def test_a_recipe_hands_its_settings_to_the_method(monkeypatch):
+    def kept(problem, ledger, **settings):
+        return settings
+
+    monkeypatch.setattr("descent.papers.dualpriv.first_order.dpsgd", kept)
+    monkeypatch.setattr("descent.papers.dualpriv.zeroth_order.dpzero", kept)
+    first = {"step_size": 0.3, "micro_batch": 3, "keep": 1.0, "block_score": "rms", "optimiser": "sgd"}
+    changed = {
+        "dpsgd": {}, "m1": {}, "low_rank": {}, "m2": {"keep": 0.6}, "dual": {"keep": 0.6}, "no_fusion": {"keep": 0.6},
+        "random_tokens": {"keep": 0.6}, "random_blocks": {"keep": 0.6, "block_score": "random"},
+        "l2_blocks": {"keep": 0.6, "block_score": "l2"}, "dpadam": {"optimiser": "adam"},
+        "dual_adam": {"keep": 0.6, "optimiser": "adam"},
+    }  # fmt: skip
+    for name in METHODS:
+        expected = {**first, **changed[name]} if name in changed else {"step_size": 0.3, "probe": 0.02}
+        made = recipe(name, step_size=0.3, micro_batch=3, keep=0.6, probe=0.02)
+        assert made.on("a problem", "a ledger") == expected, name
+
+
+def test_what_runs_under_a_name_is_the_builder_that_its_card_names():
+    assert set(METHODS) == {name for name, card in ROOM.methods.items() if card.builder}
+    for name, build in METHODS.items():
+        module, _, function = ROOM.methods[name].builder.partition(":")
+        assert build is getattr(importlib.import_module(f"descent.papers.dualpriv.{module}"), function), name
 
 
 def test_the_base_job_examines_pruning_on_public_scenes(needs):

@@ -8,20 +8,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from dualpriv_world import STREAMS, ledger, make_problem, one, some_theta
+from dualpriv_world import STREAMS, ledger, make_problem, one, recipe, some_theta
 
 from descent.core.errors import SettingError
-from descent.papers.dualpriv.plans import PLANS
-from descent.papers.dualpriv.training import method_of, quieter, watched
+from descent.papers.dualpriv.methods import METHODS, FirstOrder
+from descent.papers.dualpriv.training import quieter, watched
 from descent.privacy import Witness
 
 SEEDS, BLOCK, STEPS, RECORDS = (500, 501, 502), 4, 12, 40
-PRIVATE = [name for name, plan in PLANS.items() if plan.order != "none"]
-PARAMS = {"step_size": 0.5, "keep": 0.8, "micro_batch": None, "probe": 1e-3}
+STEP_SIZE = 0.5
 
 
 def built(name, problem, book):
-    return method_of(problem, book, PLANS[name], PARAMS)
+    return recipe(name, step_size=STEP_SIZE).on(problem, book)
 
 
 def walk(method, draw, theta):
@@ -35,42 +34,42 @@ def walk(method, draw, theta):
     return states, noises
 
 
-@pytest.mark.parametrize("name", PRIVATE)
+@pytest.mark.parametrize("name", METHODS)
 def test_a_run_on_nobody_is_its_noise_fresh_at_every_step_block_and_seed(name):
     problem = make_problem(records=RECORDS)
     book = ledger(records=RECORDS, batch=8, steps=STEPS, clip_norm=0.7)
-    method = built(name, problem, book)
+    method, first = built(name, problem, book), isinstance(recipe(name), FirstOrder)
     nobody = np.zeros((len(SEEDS), RECORDS), dtype=bool)
     states, noises = walk(method, method.drawing(STREAMS, SEEDS, BLOCK, nobody), some_theta(problem, rows=len(SEEDS)))
     seen = []
     for before, after, noise in zip(states, states[1:], noises, strict=False):
-        if PLANS[name].optimiser == "adam":
+        if getattr(recipe(name), "optimiser", "sgd") == "adam":
             update = (after.first - 0.9 * before.first) / 0.1
         else:
-            update = (before.theta - after.theta) / PARAMS["step_size"]
-        if PLANS[name].order == "zeroth":
+            update = (before.theta - after.theta) / STEP_SIZE
+        if not first:
             z = noise.direction
             update = (update * z).sum(-1, keepdim=True) / z.square().sum(-1, keepdim=True)
         seen.append(update * book.batch / book.noise_std)  # standard normals, where they were kept
     seen = torch.stack(seen)  # (STEPS, S, p) or (STEPS, S, 1)
     numbers = seen.flatten()
     numbers = numbers[numbers != 0]
-    if PLANS[name].order == "first":
+    if first:
         assert numbers.square().mean().item() == pytest.approx(1, abs=0.1)
-        share = {"rms": 0.8, "l2": 0.8, "random": 0.8, None: 1.0}[PLANS[name].blocks]
+        share = {"rms": 0.8, "l2": 0.8, "random": 0.8, None: 1.0}[recipe(name).blocks]
         assert len(numbers) / seen.numel() > share - 0.45
     else:
         assert 0.3 < numbers.square().mean().item() < 2.2  # 36 numbers
     rows = [tuple(row.tolist()) for row in seen.flatten(0, 1).round(decimals=9)]
     assert len(set(rows)) == len(rows) == STEPS * len(SEEDS)
     # No two steps are multiples of each other either (a block's noise reused with another sign or size).
-    if PLANS[name].order == "first":
+    if first:
         flat = torch.nn.functional.normalize(seen.flatten(0, 1), dim=-1)
         alike = (flat @ flat.T).abs().fill_diagonal_(0)
         assert alike.max() < 0.5
 
 
-@pytest.mark.parametrize("name", PRIVATE)
+@pytest.mark.parametrize("name", METHODS)
 def test_batches_differ_between_steps_blocks_and_seeds_and_the_draws_are_what_the_ledger_says(name):
     problem = make_problem(records=300)
     book = ledger(records=300, batch=60, steps=STEPS)
@@ -88,7 +87,7 @@ def test_batches_differ_between_steps_blocks_and_seeds_and_the_draws_are_what_th
     witness.settle()
 
 
-@pytest.mark.parametrize("name", PRIVATE)
+@pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("fault", ["same block", "same batch", "a tenth of the noise", "a step too few"])
 def test_a_run_that_repeats_itself_or_saves_noise_is_refused(name, fault):
     problem = make_problem(records=300)

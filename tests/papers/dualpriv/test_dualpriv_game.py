@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from descent.core.context import Context
+from descent.core.job import Variant
 from descent.core.streams import Streams
 from descent.papers.dualpriv import game
+from descent.papers.dualpriv.room import ROOM
 from descent.privacy import tpr_fpr_bound
 
 PARAMS = {
@@ -27,8 +29,12 @@ def context(digits):
     return Context(torch.device("cpu"), Streams("dualpriv"), data)
 
 
+def made(method, **params):
+    return Variant(method, {}, {**PARAMS, **params}, (500,), takes=ROOM.methods[method].settings)
+
+
 def play(context, method, **params):
-    return game.play(context, game.game_world(context), method, {**PARAMS, **params}, 500)
+    return game.play(context, game.game_world(context), made(method, **params), 500)
 
 
 def counts(context, method, share, **more):
@@ -70,13 +76,12 @@ def test_honest_steps_pass_and_leaking_ones_are_caught(context, method):
 
 def test_the_attacker_reckons_with_the_kept_blocks_alone(context):
     """One step of Dual-Priv, its dropped blocks taken out of the records' effects by hand."""
-    params = {**PARAMS, "noise_share": 0.05}
-    world, plan = game.game_world(context), game.PLANS["dual"]
-    ledger = game.open_ledger(plan, params)
-    inputs = game.tokens_of(world, world.split("game", 4), plan, params, 0.0)
+    world, recipe = game.game_world(context), game.recipe_of(made("dual", step_size=0.5))
+    ledger = game.open_ledger(recipe, PARAMS)
+    inputs = game.tokens_of(world, world.split("game", 4), recipe, 0.0)
     table = world.rotation(inputs.x.shape[1])
-    problem = game.Problem(game.adapter(world, params), world.frozen, table, inputs)
-    attacker = game.Attacker(problem, ledger, plan, params)
+    problem = game.Problem(game.adapter(world, PARAMS), world.frozen, table, inputs)
+    attacker = game.Attacker(problem, ledger, recipe, 0.05)
     theta = 0.3 * torch.randn(2, problem.layout.size, generator=torch.Generator().manual_seed(0))
     everyone = torch.arange(4).expand(2, -1)
     effects = torch.cat(game.sample_gradients(problem, theta, everyone, torch.ones(2, 4)), -1)
@@ -86,7 +91,7 @@ def test_the_attacker_reckons_with_the_kept_blocks_alone(context):
         dropped[block.start : block.start + block.size] = True
     update = effects[:, 1] + effects[:, 3]  # without noise, two records drawn
     update[:, dropped] = 0
-    before, after = (SimpleNamespace(theta=z, first=z[:, :0]) for z in (theta, theta - update / ledger.batch))
+    before, after = (SimpleNamespace(theta=z, first=z[:, :0]) for z in (theta, theta - 0.5 * update / ledger.batch))
     deviation = 0.05 * ledger.noise_multiplier
     expected = game.log_ratio(update[:, ~dropped].double(), effects[:, :, ~dropped].double(), 0.5, deviation)
     torch.testing.assert_close(attacker.gain(before, after, None), expected, rtol=1e-3, atol=1e-3)

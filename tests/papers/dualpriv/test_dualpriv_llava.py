@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from dualpriv_world import STREAMS, ledger
+from dualpriv_world import STREAMS, ledger, recipe
 
 from descent.core.checkpoint import NoCheckpoint
 from descent.core.errors import DataError
@@ -14,7 +14,7 @@ from descent.core.job import Job, Variant
 from descent.papers.dualpriv.checkpoint_accuracy import Noise, State, Task, gradient, logits_of, private_step, run
 from descent.papers.dualpriv.llava import embedded, encode, load_checkpoint, science_qa, visual_tokens
 from descent.papers.dualpriv.lora import layout
-from descent.papers.dualpriv.plans import PLANS
+from descent.papers.dualpriv.room import ROOM
 
 CPU = torch.device("cpu")
 WORDS = [
@@ -150,19 +150,19 @@ def test_steps_do_what_they_say(folders, loaded):
     theta = 0.1 * torch.randn(1, task.layout.size, generator=torch.Generator().manual_seed(1))
     book = ledger(records=7, batch=3)
     normal = torch.randn(1, task.layout.size, generator=torch.Generator().manual_seed(3))
-    params = {"step_size": 0.5, "keep": 0.8, "probe": 1e-2}
+    dpsgd, dual, dpzo = (recipe(name, step_size=0.5, keep=0.8, probe=1e-2) for name in ("dpsgd", "dual", "dpzo"))
     noise = Noise((1, 4), normal, torch.tensor([0.3]))
-    moved = private_step(task, PLANS["dpsgd"], book, params, State(theta, 0), noise)
+    moved = private_step(task, dpsgd, book, State(theta, 0), noise)
     total = book.noise_std * normal
     for i in (1, 4):
         g = torch.cat(gradient(task, theta, records[i]), -1)[0]
         total = total + g * min(1.0, 1 / (g.norm().item() + 1e-6))
     torch.testing.assert_close(moved.theta, theta - 0.5 * total / 3, atol=1e-6, rtol=1e-5)
-    dual = private_step(task, PLANS["dual"], book, params, State(theta, 0), noise)
-    same = dual.theta == theta
+    pruned = private_step(task, dual, book, State(theta, 0), noise)
+    same = pruned.theta == theta
     dropped = sum(bool(same[0, b.start : b.start + b.size].all()) for b in task.layout.blocks)
-    assert dropped == len(task.layout.blocks) - round(0.8 * len(task.layout.blocks)) and dual.step == 1
-    empty = private_step(task, PLANS["dpzo"], book, params, State(theta, 0), Noise((), normal, torch.tensor([0.3])))
+    assert dropped == len(task.layout.blocks) - round(0.8 * len(task.layout.blocks)) and pruned.step == 1
+    empty = private_step(task, dpzo, book, State(theta, 0), Noise((), normal, torch.tensor([0.3])))
     torch.testing.assert_close(empty.theta, theta - 0.5 * (book.noise_std * 0.3 / 3) * normal)
 
 
@@ -171,9 +171,9 @@ def test_a_job_trains_and_records_its_privacy(folders):
         "checkpoint_dir": str(folders / "model"), "data_dir": str(folders / "data"), "most_records": None, "test_records": 4,
         "epsilon": "3", "delta": 1e-5, "accountant": "rdp", "noise_multiplier": None, "steps": 2, "batch": 3, "rank": 2,
         "alpha": 4.0, "step_size": 0.5, "keep": 0.8, "probe": 1e-3, "dominant": 5, "contextual": 2, "fuse_noise": "sigmaC/B", "clip_norm": 1.0,
-        "slope_clip": 4.0,
+        "slope_clip": 4.0, "micro_batch": None,
     }  # fmt: skip
-    variants = tuple(Variant(m, {}, params, (500,)) for m in ("dual", "dpsgd", "dpzo"))
+    variants = tuple(Variant(m, {}, params, (500,), takes=ROOM.methods[m].settings) for m in ("dual", "dpsgd", "dpzo"))
     job = Job("dualpriv", "llava", "all", "paper", "train", "descent.papers.dualpriv.checkpoint_accuracy", (), variants)
     context = SimpleNamespace(device=CPU, streams=STREAMS, checkpoint=NoCheckpoint(), say=lambda text: None)
     frame = run(job, context).frame(job)

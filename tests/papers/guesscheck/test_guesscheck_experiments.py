@@ -1,5 +1,6 @@
 """The experiments: tiny jobs against plain loops, what is recorded of what cannot be sampled, and the study's plan."""
 
+import importlib
 import itertools
 import math
 from pathlib import Path
@@ -277,3 +278,95 @@ def test_the_ways_that_are_timed_do_the_same_thing():
         one = official(task, network, 4000, 0.2, torch.Generator().manual_seed(0))
         two = plain(task, network, 4000, 0.2, torch.Generator().manual_seed(0))
         assert int(one[0]) == two[0] > 10 and one[1].item() == pytest.approx(two[1].item(), rel=1e-4)
+
+
+SAMPLERS = {
+    "literal": ("guessing", ("tolerance", "batch", "fan_out", "noise")),
+    "importance": ("importance", ("tolerance", "batch", "pilot")),
+    "subset": (
+        "subset",
+        ("tolerance", "chains", "replicates", "share", "sweeps", "proposals", "burn_in", "kept", "thin"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_sampler_gets_the_settings_of_the_card(sampler, monkeypatch):
+    """And stops after as many steps as make `guesses`, `draws` or `rounds`."""
+    from descent.papers.guesscheck.factorisation import Network
+    from descent.papers.guesscheck.problem import instance
+    from descent.papers.guesscheck.sampled import guess_check
+
+    own = {
+        "sampler": sampler, "least": 3.0, "tolerance": 0.3, "guesses": 250, "batch": 48, "noise": "device", "fan_out": 5, "draws": 130,
+        "pilot": 40, "chains": 16, "replicates": 3, "share": 0.4, "sweeps": 6, "proposals": 2, "burn_in": 3, "kept": 5, "thin": 3,
+        "rounds": 11,
+    }  # fmt: skip
+    name, names = SAMPLERS[sampler]
+    module = importlib.import_module(f"descent.papers.guesscheck.{name}")
+    real, seen = getattr(module, name), []
+    monkeypatch.setattr(module, name, lambda *a, **settings: seen.append(settings) or real(*a, **settings))
+    task = instance(STREAMS, (500,), task="sensing", rank=1, measurements=15)
+    run = guess_check(task, Network(5, 5, 2, 20), STREAMS, (500,), **own)
+    assert seen == [{name: own[name] for name in names}]
+    # 9 prefixes with 5 last layers are 45 guesses a step; 48 draws a step.
+    assert run.steps == {"literal": 6, "importance": 3, "subset": 11}[sampler] and list(run.at) == [run.steps]
+    assert (run.finished is not None) == (sampler == "subset")
+
+
+def test_the_prior_is_drawn_where_its_card_says(monkeypatch):
+    from descent.papers.guesscheck import guessing
+    from descent.papers.guesscheck.factorisation import Network
+    from descent.papers.guesscheck.problem import instance
+    from descent.papers.guesscheck.sampled import prior
+
+    real, seen = guessing.guessing, []
+    monkeypatch.setattr(guessing, "guessing", lambda *a, **settings: seen.append(settings) or real(*a, **settings))
+    task = instance(STREAMS, (500,), task="sensing", rank=1, measurements=15)
+    networks = [Network(5, 5, 2, 5), Network(5, 5, 2, 5, "tanh")]
+    run = prior(task, networks, STREAMS, (500,), guesses=100, batch=30, noise="device")
+    assert seen == [{"tolerance": 1.0, "batch": 30, "noise": "device"}] * 2 and run.steps == 4
+    assert prior(task, networks, STREAMS, (500,), guesses=20, batch=30, noise="host").steps == 1
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_every_network_of_a_batch_starts_at_its_own_scale(deep):
+    from descent.papers.guesscheck.factorisation import Network
+    from descent.papers.guesscheck.problem import instance
+    from descent.papers.guesscheck.sweep import gd
+
+    task = instance(STREAMS, (500, 501), task="sensing", rank=1, measurements=15)
+    networks, same = [Network(5, 5, 2, 5), Network(5, 5, 2, 5)], {"step_size": 0.01, "steps": 30, "points": 3}
+
+    def start(nets, scales):
+        run = gd(task, nets, deep, STREAMS, (500, 501), start_scale=scales, **same)
+        assert run.steps == 30 and run.at[-1] == 30
+        return run.start.layers if deep else (*run.start.first, *run.start.last)
+
+    for both, one, two in zip(
+        start(networks, [0.1, 0.3]), start(networks[:1], [0.1]), start(networks[:1], [0.3]), strict=True
+    ):
+        torch.testing.assert_close(both, torch.cat([one, two]))
+        assert not torch.equal(one, two)
+
+
+def test_a_timed_call_of_a_sampler_is_what_the_module_says():
+    """`batch` guesses, `draws` weighted draws 500 at a time, or a whole run of subset simulation; new numbers every time."""
+    from descent.core.context import Context
+    from descent.papers.guesscheck import subset
+    from descent.papers.guesscheck.cost import workload
+
+    context = Context(torch.device("cpu"), STREAMS, {})
+    few = {"batch": 600, "draws": 1500, "tolerance": 0.16, "chains": 16, "replicates": 2, "kept": 2, "burn_in": 1}
+
+    def calls(way):
+        [variant] = job(("guess_check", (500,), {**few, "width": 20, "way": way})).variants
+        call = workload(variant, context)
+        return call(), call()
+
+    for way, made in (("literal", 600), ("importance", 1500)):
+        one, two = calls(way)
+        assert made == (one.guesses if way == "literal" else one.draws).item() and one.error != two.error
+    one, two = calls("subset")
+    assert subset.finished(one, burn_in=1, kept=2).all() and not torch.equal(one.z, two.z)
+    assert one.rounds.min() > 3 and one.z.shape[2] == 32

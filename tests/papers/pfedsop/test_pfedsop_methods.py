@@ -1,5 +1,6 @@
 """Every method against its slow twin (one client at a time, autograd), its limits, and what it counts."""
 
+import importlib
 from itertools import pairwise
 
 import numpy as np
@@ -16,6 +17,7 @@ from descent.papers.pfedsop.federation import Federation
 from descent.papers.pfedsop.methods import METHODS, built
 from descent.papers.pfedsop.network import Mlp
 from descent.papers.pfedsop.regularised import ditto, pfedme
+from descent.papers.pfedsop.room import METHODS as CARDS
 from descent.papers.pfedsop.rounds import Rounds
 from descent.papers.pfedsop.second_order import carry, first_order, pfedsop
 from descent.papers.pfedsop.split_model import fedrep
@@ -209,6 +211,13 @@ def test_a_seed_and_a_grid_value_do_not_notice_their_companions(name):
             one = play(built(name, federation((seed,), lr=lr), at, **OWN.get(name, {})))[2]
             for a, b in zip(whole, one, strict=True):
                 torch.testing.assert_close(a[2 * g + s], b[0], atol=1e-9, rtol=1e-9)
+
+
+def test_what_runs_under_a_name_is_the_builder_that_its_card_names():
+    assert set(METHODS) == set(CARDS)
+    for name, card in CARDS.items():
+        module, _, function = card.builder.partition(":")
+        assert METHODS[name] is getattr(importlib.import_module(f"descent.papers.pfedsop.{module}"), function), name
 
 
 def test_settings_along_a_grid_are_those_of_single_runs():

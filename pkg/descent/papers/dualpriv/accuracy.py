@@ -17,7 +17,7 @@ from descent.core.job import Job, Variant
 from descent.core.records import Records
 from descent.papers.dualpriv.first_order import PHASES
 from descent.papers.dualpriv.lora import initial
-from descent.papers.dualpriv.plans import PLANS
+from descent.papers.dualpriv.methods import FirstOrder, recipe_of
 from descent.papers.dualpriv.problem import Features, Problem, answers
 from descent.papers.dualpriv.scenes import QUESTIONS
 from descent.papers.dualpriv.training import Run, adapter, joined, record_ledger, tokens_of, train
@@ -43,7 +43,7 @@ def run(job: Job, context: Any) -> Records:
         if done.ledger is None:
             continue
         record_ledger(records, variant, done.ledger)
-        if done.plan.blocks and done.kept is not None:
+        if isinstance(done.recipe, FirstOrder) and done.recipe.blocks:
             kept = torch.cat([run.kept for _, run in found if run.kept is not None], 1)
             records.array(f"kept: {variant.key}", _kept_share(kept, variant.params["steps"]))
     return records
@@ -53,11 +53,9 @@ def _one(context: Any, world: World, variant: Variant, seeds: tuple[int, ...], t
     """The seeds of one variant on one base: trained and measured."""
     params = variant.params
     test = world.split(params["pool"], params["test_records"])
-    plan = PLANS[variant.method]
-    held_out = tokens_of(world, test, plan, params)
-    measure = _measure(held_out, test, task)
-    if plan.order == "none":
-        return _untrained(context, world, variant, seeds, held_out, measure)
+    if variant.method == "zero_shot":
+        return _untrained(context, world, variant, seeds, test, task)
+    measure = _measure(tokens_of(world, test, recipe_of(variant)), test, task)
     private = world.split("private", params["records"])
     steps, parts = params["steps"], params["curve"]
     at = tuple({steps * i // parts for i in range(1, parts + 1)})
@@ -76,14 +74,14 @@ def _measure(held_out: Features, split: Split, task: str):
     return measure
 
 
-def _untrained(context: Any, world: World, variant: Variant, seeds, held_out: Features, measure) -> Run:
-    params, plan = variant.params, PLANS[variant.method]
-    problem = Problem(adapter(world, params), world.frozen, world.rotation(held_out.x.shape[1]), held_out)
+def _untrained(context: Any, world: World, variant: Variant, seeds: tuple[int, ...], test: Split, task: str) -> Run:
+    held_out = world.inputs(test)
+    problem = Problem(adapter(world, variant.params), world.frozen, world.rotation(held_out.x.shape[1]), held_out)
     theta = initial(problem.layout, [context.streams.torch("adapter", seed) for seed in seeds]).to(world.device)
     with torch.no_grad():
-        values = measure(problem, theta)
+        values = _measure(held_out, test, task)(problem, theta)
     trace = Trace(np.zeros(1, dtype=np.int64), {m: v.cpu().numpy().astype(np.float64)[None] for m, v in values.items()})
-    return Run(plan, None, problem, theta, None, trace)
+    return Run(None, None, problem, theta, None, trace)
 
 
 def _kept_share(kept: Tensor, steps: int) -> np.ndarray:

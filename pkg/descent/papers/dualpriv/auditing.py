@@ -20,7 +20,7 @@ import torch
 
 from descent.core.job import Job
 from descent.core.records import Records
-from descent.papers.dualpriv.plans import PLANS
+from descent.papers.dualpriv.methods import recipe_of
 from descent.papers.dualpriv.problem import Features, answers
 from descent.papers.dualpriv.scenes import code_words
 from descent.papers.dualpriv.training import Run, open_ledger, record_ledger, train
@@ -48,7 +48,7 @@ def run(job: Job, context: Any) -> Records:
             for row, losses in zip(rows, losses_of(done, p["records"]), strict=True):
                 found[row], curve = attacked(losses, coins[row], p["guesses"], p["delta"])
                 curves.append(curve)
-        record_ledger(records, variant, open_ledger(PLANS[variant.method], p))
+        record_ledger(records, variant, open_ledger(recipe_of(variant), p))
         records.add(variant, "nominal_epsilon", np.full(len(coins), float(p["epsilon"])), step=p["steps"])
         for metric in found[0]:
             records.add(variant, metric, np.array([row[metric] for row in found]), step=p["steps"])

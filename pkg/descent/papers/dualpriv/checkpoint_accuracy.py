@@ -6,7 +6,7 @@ sample; the adapter and the sums are float32, the decoder runs in the checkpoint
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -21,7 +21,7 @@ from descent.papers.dualpriv.decoder import decode, rope
 from descent.papers.dualpriv.first_order import clipped_sum
 from descent.papers.dualpriv.llava import Checkpoint, Record, embedded, encode, load_checkpoint, science_qa
 from descent.papers.dualpriv.lora import Layout, adapted_linear, initial, layout, sample_copies
-from descent.papers.dualpriv.plans import PLANS, Plan
+from descent.papers.dualpriv.methods import Recipe, ZerothOrder, recipe_of
 from descent.papers.dualpriv.sampling import poisson_batches
 from descent.papers.dualpriv.training import fusion_std, open_ledger, record_ledger
 from descent.privacy.ledger import Ledger
@@ -70,26 +70,24 @@ def gradient(task: Task, theta: Tensor, record: Record) -> list[Tensor]:
     return [part.flatten(2).float() for part in parts]
 
 
-def private_step(
-    task: Task, plan: Plan, ledger: Ledger, params: Mapping[str, Any], state: State, noise: Noise
-) -> State:
+def private_step(task: Task, recipe: Recipe, ledger: Ledger, state: State, noise: Noise) -> State:
     """DP-SGD, Dual-Priv or DPZero on the records that were drawn."""
-    theta, lr = state.theta, params["step_size"]
-    if plan.order == "zeroth":
+    theta, lr = state.theta, recipe.step_size
+    if isinstance(recipe, ZerothOrder):
         slope = ledger.noise_std * noise.scalar
         for i in noise.chosen:
-            ends = [_loss(logits_of(task, theta + sign * params["probe"] * noise.normal, task.records[i]), task.records[i])
+            ends = [_loss(logits_of(task, theta + sign * recipe.probe * noise.normal, task.records[i]), task.records[i])
                     for sign in (1, -1)]  # fmt: skip
-            difference = (ends[0] - ends[1]) / (2 * params["probe"])
+            difference = (ends[0] - ends[1]) / (2 * recipe.probe)
             slope = slope + difference.clamp(-ledger.clip_norm, ledger.clip_norm)
         return State(theta - lr * (slope / ledger.batch)[:, None] * noise.normal, state.step + 1)
     total = ledger.noise_std * noise.normal
     for i in noise.chosen:
         total = total + clipped_sum(gradient(task, theta, task.records[i]), ledger.clip_norm)
     update = total / ledger.batch
-    if plan.blocks:
+    if recipe.blocks:
         blocks = block_map(task.layout, theta.device)
-        update = masked(blocks, update, largest(scores(blocks, update, plan.blocks), params["keep"]))
+        update = masked(blocks, update, largest(scores(blocks, update, recipe.blocks), recipe.keep))
     return State(theta - lr * update, state.step + 1)
 
 
@@ -119,11 +117,11 @@ def run(job: Job, context: Any) -> Records:
 
 
 def _train(records: Records, context: Any, checkpoint: Checkpoint, variant: Variant, private, test) -> None:
-    plan, p = PLANS[variant.method], variant.params
-    budget = (None, 0) if plan.tokens == "all" else (p["dominant"], p["contextual"])
+    recipe, p = recipe_of(variant), variant.params
+    budget = (None, 0) if recipe.tokens == "all" else (recipe.dominant, recipe.contextual)
     context.say(f"{variant.key}: encoding {len(private)} private and {len(test)} test records")
-    ledger = open_ledger(plan, {**p, "records": len(private)})
-    noise = {"fuse_std": fusion_std(ledger, plan, p), "generator": context.streams.torch("fusion noise", 0, "llava")}
+    ledger = open_ledger(recipe, {**p, "records": len(private)})
+    noise = {"fuse_std": fusion_std(ledger, recipe), "generator": context.streams.torch("fusion noise", 0, "llava")}
     # Noise on fused tokens of training records only, as in the study.
     kept, held_out = list(encode(checkpoint, private, *budget, **noise)), list(encode(checkpoint, test, *budget))
     task = Task(checkpoint, layout(checkpoint.shape, p["rank"], p["alpha"]), kept)
@@ -134,7 +132,7 @@ def _train(records: Records, context: Any, checkpoint: Checkpoint, variant: Vari
             context,
             f"{variant.key}, seed {seed}",
             State(theta, 0),
-            lambda state, noise: private_step(task, plan, ledger, p, state, noise),
+            lambda state, noise: private_step(task, recipe, ledger, state, noise),
             steps=p["steps"],
             block=1,
             draw=drawn(context.streams, seed, ledger, task.layout),

@@ -13,16 +13,13 @@ import torch
 from torch import Tensor
 
 from descent.core.job import Job, Variant
-from descent.core.method import Unseeded
 from descent.core.tree import on_device, tree_map
 from descent.papers.dualpriv import footprint
-from descent.papers.dualpriv.first_order import dpsgd
 from descent.papers.dualpriv.lora import initial, layout
+from descent.papers.dualpriv.methods import FirstOrder, recipe_of
 from descent.papers.dualpriv.model import TEXT, Sizes, freeze, initial_parameters, rotation
-from descent.papers.dualpriv.plans import PLANS
 from descent.papers.dualpriv.problem import Problem, features
 from descent.papers.dualpriv.scenes import VOCABULARY
-from descent.papers.dualpriv.zeroth_order import dpzero
 from descent.privacy.ledger import Ledger
 
 _POOL = 16  # records, in batches
@@ -59,7 +56,7 @@ def _large_case(variant: Variant, device: torch.device, shared: footprint.Case |
     """The variant's micro-batch on the weights of `shared`, or of a new model."""
     p = variant.params
     counted = footprint.COUNTED[p["counted"]]
-    sizes = footprint.visual_tokens(PLANS[variant.method], p), p["micro_batch_size"], counted
+    sizes = footprint.visual_tokens(recipe_of(variant), p["model"]), p["micro_batch_size"], counted
     if shared is None:
         return footprint.llava_case(*sizes, device, footprint.LLAVA)
     return footprint.with_inputs(shared, *sizes)
@@ -67,16 +64,15 @@ def _large_case(variant: Variant, device: torch.device, shared: footprint.Case |
 
 def _large_step(case: footprint.Case, variant: Variant) -> Callable[[], object]:
     """One step with random numbers drawn anew; DPZero draws its direction from a seed at every use of it."""
-    p, plan = variant.params, PLANS[variant.method]
+    recipe = recipe_of(variant)
     generator = torch.Generator(case.theta.device).manual_seed(0)
 
     def normal(z: Tensor) -> Tensor:
         return torch.empty_like(z).normal_(generator=generator)
 
-    if plan.order == "first":
-        keep = p["keep"] if plan.blocks else 1.0
+    if isinstance(recipe, FirstOrder):
         return lambda: footprint.first_order_step(
-            case, keep=keep, noise_std=1.0, batch=_EXPECTED, step_size=p["step_size"], normal=normal
+            case, keep=recipe.keep, noise_std=1.0, batch=_EXPECTED, step_size=recipe.step_size, normal=normal
         )
 
     def piece(number: int, z: Tensor) -> Tensor:
@@ -84,24 +80,21 @@ def _large_step(case: footprint.Case, variant: Variant) -> Callable[[], object]:
         return normal(z)
 
     return lambda: footprint.zeroth_order_step(
-        case, batch=_EXPECTED, step_size=p["step_size"], probe=p["probe"], normal=piece
+        case, batch=_EXPECTED, step_size=recipe.step_size, probe=recipe.probe, normal=piece
     )
 
 
 def _step(variant: Variant, context: Any) -> Callable[[], object]:
-    p, plan = variant.params, PLANS[variant.method]
+    p, recipe = variant.params, recipe_of(variant)
     batch = p["micro_batch_size"]
-    problem = problem_of(footprint.visual_tokens(plan, p), _POOL * batch, p["rank"], p["alpha"], context.device)
-    zeroth = plan.order == "zeroth"
+    problem = problem_of(
+        footprint.visual_tokens(recipe, p["model"]), _POOL * batch, p["rank"], p["alpha"], context.device
+    )
     ledger = Ledger.open(
         budget=3.0, delta=1e-5, records=_POOL * batch, batch=batch, steps=100,
-        clip_norm=p["slope_clip"] if zeroth else p["clip_norm"],
+        clip_norm=recipe.clip_norm,
     )  # fmt: skip
-    method: Unseeded
-    if zeroth:
-        method = dpzero(problem, ledger, step_size=p["step_size"], probe=p["probe"])
-    else:
-        method = dpsgd(problem, ledger, step_size=p["step_size"], keep=p["keep"] if plan.blocks else 1.0)
+    method = recipe.on(problem, ledger)
     seed = variant.seeds[0]
     state = method.init(initial(problem.layout, [context.streams.torch("adapter", seed)]).to(context.device))
     assert method.drawing is not None

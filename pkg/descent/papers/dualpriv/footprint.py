@@ -11,7 +11,7 @@ small model is the same there as on the CPU. On CUDA the allocator's peak is rea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -24,8 +24,8 @@ from descent.papers.dualpriv.blocks import largest
 from descent.papers.dualpriv.decoder import Frozen, Rope, Shape, decode, groups, rope
 from descent.papers.dualpriv.first_order import clip_factors
 from descent.papers.dualpriv.lora import Layout, adapted_linear, layout, sample_copies
+from descent.papers.dualpriv.methods import FirstOrder, Recipe, recipe_of
 from descent.papers.dualpriv.model import TEXT, Sizes
-from descent.papers.dualpriv.plans import PLANS, Plan
 from descent.papers.dualpriv.scenes import VOCABULARY
 from descent.toolbox.memory import LiveStorages, cuda_peak
 
@@ -150,11 +150,11 @@ def _llava_inputs(
     )
 
 
-def visual_tokens(plan: Plan, params: Mapping[str, Any]) -> int:
-    """Visual tokens that the decoder sees under a plan, at the size that `params` name."""
-    if plan.tokens != "all":
-        return 1 + params["dominant"] + params["contextual"]
-    return Sizes().patches + 1 if params["model"] == "small" else _LLAVA_PATCHES
+def visual_tokens(recipe: Recipe, model: str) -> int:
+    """Visual tokens that the decoder of this model sees under a method."""
+    if recipe.tokens != "all":
+        return 1 + recipe.dominant + recipe.contextual
+    return Sizes().patches + 1 if model == "small" else _LLAVA_PATCHES
 
 
 def first_order_step(
@@ -228,7 +228,7 @@ def zeroth_order_step(
         move(step_size * slope)
 
 
-def count(case: Case, order: str, keep: float) -> int:
+def count(case: Case, order: str, keep: float = 1.0) -> int:
     """Peak bytes of a step on the case's device: counted, or on CUDA read from the allocator."""
 
     def step() -> None:
@@ -248,14 +248,14 @@ def run(job: Job, context: Any) -> Records:
     """Counts are deterministic: one number a variant, whatever the seed."""
     records = Records()
     for variant in job.variants:
-        plan, p = PLANS[variant.method], variant.params
+        recipe, p = recipe_of(variant), variant.params
         device = context.device if p["measured"] else "meta"
-        visual = visual_tokens(plan, p)
+        visual = visual_tokens(recipe, p["model"])
         if p["model"] == "small":
             case = small_case(visual, p["micro_batch_size"], p["rank"], device)
         else:
             case = llava_case(visual, p["micro_batch_size"], COUNTED[p["counted"]], device)
-        peak = count(case, plan.order, p["keep"] if plan.blocks else 1.0)
+        peak = count(case, "first", recipe.keep) if isinstance(recipe, FirstOrder) else count(case, "zeroth")
         records.add(variant, "peak_memory", peak / 1e6, seeds=variant.seeds[:1])
         records.add(variant, "held_memory", sum(z.nbytes for z in case.held()) / 1e6, seeds=variant.seeds[:1])
         del case

@@ -14,7 +14,7 @@ Axes: R trials, n records (the last is the one in question), p parameters.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,18 +22,17 @@ import torch
 from torch import Tensor
 
 from descent.core.iterate import iterate
-from descent.core.job import Job
+from descent.core.job import Job, Variant
 from descent.core.records import Records
 from descent.papers.dualpriv.first_order import clip_factors
 from descent.papers.dualpriv.lora import initial
+from descent.papers.dualpriv.methods import FirstOrder, Recipe, recipe_of
 from descent.papers.dualpriv.model import Sizes, initial_parameters
-from descent.papers.dualpriv.plans import PLANS, Plan
 from descent.papers.dualpriv.pretraining import flat, named
 from descent.papers.dualpriv.problem import Problem, sample_gradients, sample_losses
 from descent.papers.dualpriv.training import (
     adapter,
     fusion_std,
-    method_of,
     open_ledger,
     quieter,
     record_ledger,
@@ -73,7 +72,7 @@ def run(job: Job, context: Any) -> Records:
         p = variant.params
         counts: dict[str, list[float]] = {}
         for seed in variant.seeds:
-            found = play(context, world, variant.method, p, seed)
+            found = play(context, world, variant, seed)
             guessed = found.gain > p["threshold"]
             half = int(found.present.sum())
             right, wrong = int((guessed & found.present).sum()), int((guessed & ~found.present).sum())
@@ -88,7 +87,7 @@ def run(job: Job, context: Any) -> Records:
                 counts.setdefault(metric, []).append(float(value))
         for metric, values in counts.items():
             records.add(variant, metric, np.array(values), step=p["steps"])
-        record_ledger(records, variant, open_ledger(PLANS[variant.method], p))
+        record_ledger(records, variant, open_ledger(recipe_of(variant), p))
     return records
 
 
@@ -98,33 +97,33 @@ def game_world(context: Any) -> World:
     return World(SIZES, "content", named(SIZES, weights), context.data["digits"], context.streams, context.device)
 
 
-def play(context: Any, world: World, method: str, params: Mapping[str, Any], seed: int) -> Trials:
+def play(context: Any, world: World, variant: Variant, seed: int) -> Trials:
     """All trials of one seed."""
-    plan = PLANS[method]
-    ledger = open_ledger(plan, params)
+    recipe, params = recipe_of(variant), variant.params
+    ledger = open_ledger(recipe, params)
     trials, steps = params["trials"], params["steps"]
     split = world.split("game", params["records"])
-    inputs = tokens_of(world, split, plan, params, fusion_std(ledger, plan, params))
+    inputs = tokens_of(world, split, recipe, fusion_std(ledger, recipe))
     problem = Problem(adapter(world, params), world.frozen, world.rotation(inputs.x.shape[1]), inputs)
-    built = method_of(problem, ledger, plan, params)
+    method = recipe.on(problem, ledger)
     rows = tuple(trial_seeds(seed, trials))
     present = np.arange(trials) % 2 == 0
     members = np.ones((trials, params["records"]), dtype=bool)
     members[:, -1] = present
-    assert built.drawing is not None
-    draw = quieter(built.drawing(world.streams, rows, BLOCK, members), params["noise_share"])
+    assert method.drawing is not None
+    draw = quieter(method.drawing(world.streams, rows, BLOCK, members), params["noise_share"])
     start = initial(problem.layout, [world.streams.torch("adapter", seed)]).to(world.device)
-    attacker = Attacker(problem, ledger, plan, params)
+    attacker = Attacker(problem, ledger, recipe, params["noise_share"])
 
     def step(state: Attacked, noise: Any) -> Attacked:
-        after = built.update(state.run, noise)
+        after = method.update(state.run, noise)
         return Attacked(after, state.gain + attacker.gain(state.run, after, getattr(noise, "direction", None)))
 
     _, trace = iterate(
         context,
-        f"{method}, noise share {params['noise_share']}, seed {seed}",
+        f"{variant.method}, noise share {params['noise_share']}, seed {seed}",
         Attacked(
-            built.init(start.expand(trials, -1).clone()), torch.zeros(trials, dtype=torch.float64, device=world.device)
+            method.init(start.expand(trials, -1).clone()), torch.zeros(trials, dtype=torch.float64, device=world.device)
         ),
         step,
         steps=steps,
@@ -139,32 +138,33 @@ def play(context: Any, world: World, method: str, params: Mapping[str, Any], see
 class Attacker:
     """Knows the records, the method and how much noise is really added; sees the state before and after a step."""
 
-    def __init__(self, problem: Problem, ledger: Ledger, plan: Plan, params: Mapping[str, Any]):
-        self.problem, self.ledger, self.plan, self.params = problem, ledger, plan, params
-        self.deviation = max(params["noise_share"] * ledger.noise_multiplier, _FLOOR) * ledger.clip_norm
+    def __init__(self, problem: Problem, ledger: Ledger, recipe: Recipe, noise_share: float):
+        self.problem, self.ledger, self.recipe = problem, ledger, recipe
+        self.deviation = max(noise_share * ledger.noise_multiplier, _FLOOR) * ledger.clip_norm
 
     def gain(self, before: Any, after: Any, direction: Tensor | None) -> Tensor:
         """(R,) log of P(what was seen | the record may be drawn) / P(... | it is not there), one step."""
-        parts = []
+        parts, recipe = [], self.recipe
         for at in range(0, len(before.theta), _ROWS):
             rows = slice(at, at + _ROWS)
             theta, moved = before.theta[rows], after.theta[rows]
-            if direction is None:
-                update = self._noisy_sum(theta, before.first[rows], moved, after.first[rows])
+            if isinstance(recipe, FirstOrder):
+                update = self._noisy_sum(recipe, theta, before.first[rows], moved, after.first[rows])
                 effects = self._gradients(theta) * (update != 0)[:, None]  # of the blocks that were kept
             else:
+                assert direction is not None, "it is public"
                 z = direction[rows]
                 along = ((theta - moved) * z).sum(-1, keepdim=True)
-                update = along / z.square().sum(-1, keepdim=True) * self.ledger.batch / self.params["step_size"]
-                effects = self._slopes(theta, z)
+                update = along / z.square().sum(-1, keepdim=True) * self.ledger.batch / recipe.step_size
+                effects = self._slopes(theta, z, recipe.probe)
             parts.append(log_ratio(update.double(), effects.double(), self.ledger.rate, self.deviation))
         return torch.cat(parts)
 
-    def _noisy_sum(self, theta: Tensor, first: Tensor, moved: Tensor, moment: Tensor) -> Tensor:
+    def _noisy_sum(self, recipe: FirstOrder, theta: Tensor, first: Tensor, moved: Tensor, moment: Tensor) -> Tensor:
         """sum_i c_i g_i + noise, (R, p), read off two states: their difference, or the change of Adam's first moment."""
-        if self.plan.optimiser == "adam":
+        if recipe.optimiser == "adam":
             return (moment - 0.9 * first) / 0.1 * self.ledger.batch
-        return (theta - moved) / self.params["step_size"] * self.ledger.batch
+        return (theta - moved) / recipe.step_size * self.ledger.batch
 
     def _gradients(self, theta: Tensor) -> Tensor:
         """Every record's clipped gradient, (R, n, p)."""
@@ -172,10 +172,10 @@ class Attacker:
         gradients = sample_gradients(self.problem, theta, index, there)
         return torch.cat(gradients, -1) * clip_factors(gradients, self.ledger.clip_norm).transpose(-1, -2)
 
-    def _slopes(self, theta: Tensor, z: Tensor) -> Tensor:
+    def _slopes(self, theta: Tensor, z: Tensor, probe: float) -> Tensor:
         """Every record's clipped slope along z, (R, n, 1)."""
         index, _ = self._everyone(theta)
-        probe, limit = self.params["probe"], self.ledger.clip_norm
+        limit = self.ledger.clip_norm
         above = sample_losses(self.problem, theta + probe * z, index)
         below = sample_losses(self.problem, theta - probe * z, index)
         return ((above - below) / (2 * probe)).clamp(-limit, limit)[..., None]

@@ -89,46 +89,46 @@ METHODS = {
         "Dual-Priv",
         "headline",
         "DP-SGD on pruned visual tokens (mechanism 1), of whose noisy update only the largest blocks are applied (mechanism 2).",
-        settings=(*_FIRST, *_TOKENS, "keep", "step_size"),
+        settings=(*_FIRST, *_TOKENS, "keep", "step_size"), builder="methods:dual",
     ),
     "dpsgd": MethodCard(
         "DP-SGD", "baseline", "Per-sample clipping over all blocks, Gaussian noise, all visual tokens (rules of Opacus).",
-        "code", (*_FIRST, "step_size"),
+        "code", (*_FIRST, "step_size"), builder="methods:dpsgd",
     ),
     "dpzo": MethodCard(
         "DPZero", "baseline", "Zeroth order: one clipped loss difference a sample, one scalar of noise, all visual tokens.",
-        "code", (*_ZEROTH, "step_size"),
+        "code", (*_ZEROTH, "step_size"), builder="methods:dpzo",
     ),
-    "m1": MethodCard("M1 only", "control", "Dual-Priv without block pruning.", "derived", (*_FIRST, *_TOKENS, "step_size")),
-    "m2": MethodCard("M2 only", "control", "Dual-Priv without token pruning.", "derived", (*_FIRST, "keep", "step_size")),
+    "m1": MethodCard("M1 only", "control", "Dual-Priv without block pruning.", "derived", (*_FIRST, *_TOKENS, "step_size"), builder="methods:m1"),
+    "m2": MethodCard("M2 only", "control", "Dual-Priv without token pruning.", "derived", (*_FIRST, "keep", "step_size"), builder="methods:m2"),
     "dpzo_m1": MethodCard(
         "DPZero + M1", "control", "DPZero on pruned tokens: is the memory saved by the tokens or by the optimiser?",
-        "derived", (*_ZEROTH, *_TOKENS, "step_size"),
+        "derived", (*_ZEROTH, *_TOKENS, "step_size"), builder="methods:dpzo_m1",
     ),
     "random_blocks": MethodCard(
         "random blocks", "control", "Dual-Priv, as many blocks kept by chance: does the ranking matter?", "derived",
-        (*_FIRST, *_TOKENS, "keep", "step_size"),
+        (*_FIRST, *_TOKENS, "keep", "step_size"), builder="methods:random_blocks",
     ),
     "random_tokens": MethodCard(
         "random tokens", "control", "Dual-Priv, as many patches kept by chance: does CLS's attention matter?", "derived",
-        (*_FIRST, *_TOKENS, "keep", "step_size"),
+        (*_FIRST, *_TOKENS, "keep", "step_size"), builder="methods:random_tokens",
     ),
     "no_fusion": MethodCard(
         "no fusion", "control", "Dual-Priv without the fused tokens.", "derived",
-        (*_FIRST, *_TOKENS, "keep", "step_size"),
+        (*_FIRST, *_TOKENS, "keep", "step_size"), builder="methods:no_fusion",
     ),
     "l2_blocks": MethodCard(
         "l2 score", "control", "Dual-Priv, blocks ranked by norm, not by norm over root size.", "derived",
-        (*_FIRST, *_TOKENS, "keep", "step_size"),
+        (*_FIRST, *_TOKENS, "keep", "step_size"), builder="methods:l2_blocks",
     ),
     "low_rank": MethodCard(
         "rank 3", "control", "M1 with LoRA rank 3, about Dual-Priv's update size without choosing blocks.", "review",
-        (*_FIRST, *_TOKENS, "step_size"),
+        (*_FIRST, *_TOKENS, "step_size"), builder="methods:m1",
     ),
-    "dpadam": MethodCard("DP-Adam", "baseline", "DP-SGD's noisy gradient fed to Adam.", "derived", (*_FIRST, "step_size")),
+    "dpadam": MethodCard("DP-Adam", "baseline", "DP-SGD's noisy gradient fed to Adam.", "derived", (*_FIRST, "step_size"), builder="methods:dpadam"),
     "dual_adam": MethodCard(
         "Dual-Priv, Adam", "control", "Dual-Priv's pruned update fed to Adam.", "derived",
-        (*_FIRST, *_TOKENS, "keep", "step_size"),
+        (*_FIRST, *_TOKENS, "keep", "step_size"), builder="methods:dual_adam",
     ),
     "noisy_mask": MethodCard(
         "mask after noise", "control", "The mask game with blocks chosen by the noisy update: honest.", "derived"

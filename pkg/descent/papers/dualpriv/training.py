@@ -11,14 +11,11 @@ from torch import Tensor
 
 from descent.core.iterate import Trace, iterate
 from descent.core.job import Variant
-from descent.core.method import Unseeded
 from descent.core.records import Records
-from descent.papers.dualpriv.first_order import dpsgd
 from descent.papers.dualpriv.lora import Layout, initial, layout
-from descent.papers.dualpriv.plans import PLANS, Plan
+from descent.papers.dualpriv.methods import Recipe, recipe_of
 from descent.papers.dualpriv.problem import Features, Problem, in_a_row
 from descent.papers.dualpriv.world import Split, World
-from descent.papers.dualpriv.zeroth_order import dpzero
 from descent.privacy.calibrate import epsilon
 from descent.privacy.ledger import Ledger
 from descent.privacy.witness import Witness
@@ -30,60 +27,43 @@ BLOCK = 10
 class Run(NamedTuple):
     """A trained variant, the seeds of one base."""
 
-    plan: Plan
-    ledger: Ledger | None  # None: not trained
+    recipe: Recipe | None  # None: not trained
+    ledger: Ledger | None
     problem: Problem
     theta: Tensor  # (S, p)
     kept: Tensor | None  # (PHASES, S, M) of a first-order method
     trace: Trace
 
 
-def open_ledger(plan: Plan, params: Mapping[str, Any]) -> Ledger:
-    """The privacy of a run with these settings. Raises SettingError when noise and budget disagree."""
+def open_ledger(recipe: Recipe, params: Mapping[str, Any]) -> Ledger:
+    """The privacy of a run of the method in an experiment of these settings. Raises SettingError when noise and budget disagree."""
     return Ledger.open(
         budget=float(params["epsilon"]),
         delta=params["delta"],
         records=params["records"],
         batch=params["batch"],
         steps=params["steps"],
-        clip_norm=params["slope_clip" if plan.order == "zeroth" else "clip_norm"],
+        clip_norm=recipe.clip_norm,
         accountant=params["accountant"],
         noise=params["noise_multiplier"],
     )
 
 
-def tokens_of(world: World, split: Split, plan: Plan, params: Mapping[str, Any], fuse_std: float = 0.0) -> Features:
-    """Decoder inputs as the plan wants them."""
-    if plan.tokens == "all":
-        return world.inputs(split)
-    return world.inputs(split, plan.tokens, params["dominant"], params["contextual"] if plan.fused else 0, fuse_std)
+def tokens_of(world: World, split: Split, recipe: Recipe, fuse_std: float = 0.0) -> Features:
+    """Decoder inputs as the method wants them."""
+    return world.inputs(split, recipe.tokens, recipe.dominant, recipe.contextual, fuse_std)
 
 
-def fusion_std(ledger: Ledger, plan: Plan, params: Mapping[str, Any]) -> float:
+def fusion_std(ledger: Ledger, recipe: Recipe) -> float:
     """Deviation of the paper's fusion noise under each of its readings; 0 where nothing is fused."""
-    if plan.tokens == "all" or not plan.fused or not params["contextual"]:
+    if not recipe.contextual:
         return 0.0
-    return {"none": 0.0, "sigmaC/B": ledger.noise_std / ledger.batch, "sigmaC": ledger.noise_std}[params["fuse_noise"]]
+    return {"none": 0.0, "sigmaC/B": ledger.noise_std / ledger.batch, "sigmaC": ledger.noise_std}[recipe.fuse_noise]
 
 
 def adapter(world: World, params: Mapping[str, Any]) -> Layout:
     """The layout of the LoRA adapter with these settings."""
     return layout(world.sizes.decoder, params["rank"], params["alpha"])
-
-
-def method_of(problem: Problem, ledger: Ledger, plan: Plan, params: Mapping[str, Any]) -> Unseeded:
-    """The plan's method on a problem, its settings those of the variant."""
-    if plan.order == "zeroth":
-        return dpzero(problem, ledger, step_size=params["step_size"], probe=params["probe"])
-    pruning = {"keep": params["keep"], "block_score": plan.blocks} if plan.blocks else {}
-    return dpsgd(
-        problem,
-        ledger,
-        step_size=params["step_size"],
-        optimiser=plan.optimiser,
-        micro_batch=params["micro_batch"],
-        **pruning,
-    )
 
 
 def watched(draw: Callable[[int, int], Any], witness: Witness) -> Callable[[int, int], Any]:
@@ -135,16 +115,16 @@ def train(
     default. A variant with a `noise_share` below 1 leaks on purpose; the draws of every other one are held against its
     ledger. Raises SettingError when they are not what it accounts for.
     """
-    plan, params = PLANS[variant.method], variant.params
+    recipe, params = recipe_of(variant), variant.params
     seeds = variant.seeds if seeds is None else seeds
-    ledger = open_ledger(plan, params)
+    ledger = open_ledger(recipe, params)
     splits: Sequence[Split] = [train_split] if isinstance(train_split, Split) else train_split
-    std = fusion_std(ledger, plan, params)
-    parts = [tokens_of(world, split, plan, params, std) for split in splits]
+    std = fusion_std(ledger, recipe)
+    parts = [tokens_of(world, split, recipe, std) for split in splits]
     inputs = parts[0] if len(parts) == 1 else in_a_row(parts)
     problem = Problem(adapter(world, params), world.frozen, world.rotation(inputs.x.shape[1]), inputs)
     start = initial(problem.layout, [world.streams.torch("adapter", seed) for seed in seeds])
-    method = method_of(problem, ledger, plan, params)
+    method = recipe.on(problem, ledger)
     assert method.drawing is not None
     draw = method.drawing(world.streams, seeds, BLOCK, members)
     share = params.get("noise_share", 1.0)
@@ -164,7 +144,7 @@ def train(
     )
     if witness.steps:
         witness.settle()
-    return Run(plan, ledger, problem, state.theta, getattr(state, "kept", None), trace)
+    return Run(recipe, ledger, problem, state.theta, getattr(state, "kept", None), trace)
 
 
 def joined(runs: Sequence[tuple[Sequence[int], Run]], seeds: Sequence[int]) -> Trace:

@@ -34,15 +34,15 @@ METRICS = {
 }  # fmt: skip
 
 METHODS = {
-    "bptt": MethodCard("BPTT", "baseline", "Backpropagation through time: the exact gradient.", "code"),
+    "bptt": MethodCard("BPTT", "baseline", "Backpropagation through time: the exact gradient.", "code", builder="training:learner"),
     "eprop": MethodCard(
-        "e-prop", "headline", "The paper's rule: the rate that enters the recurrent weights counts as a constant, the leak does not.", "code"
+        "e-prop", "headline", "The paper's rule: the rate that enters the recurrent weights counts as a constant, the leak does not.", "code", builder="training:learner"
     ),
-    "tbptt": MethodCard("Truncated BPTT", "reference", "The path through recurrent weights is cut every ten steps.", "code"),
-    "fa": MethodCard("Feedback alignment", "reference", "BPTT with a fixed random matrix in place of the readout's transpose.", "code"),
-    "rflo": MethodCard("RFLO", "reference", "e-prop with a fixed random matrix in place of the readout's transpose (Murray 2019).", "derived"),
+    "tbptt": MethodCard("Truncated BPTT", "reference", "The path through recurrent weights is cut every ten steps.", "code", builder="training:learner"),
+    "fa": MethodCard("Feedback alignment", "reference", "BPTT with a fixed random matrix in place of the readout's transpose.", "code", builder="training:learner"),
+    "rflo": MethodCard("RFLO", "reference", "e-prop with a fixed random matrix in place of the readout's transpose (Murray 2019).", "derived", builder="training:learner"),
     "modprop": MethodCard(
-        "ModProp", "reference", "The path through recurrent weights by averages over cell types (Liu et al. 2022); needs ReLU and Dale's law.", "code"
+        "ModProp", "reference", "The path through recurrent weights by averages over cell types (Liu et al. 2022); needs ReLU and Dale's law.", "code", builder="training:learner"
     ),
     "recordings": MethodCard("Recordings", "control", "The recordings against themselves.", "code"),
     "cell_bptt": MethodCard("BPTT, a cell and autograd", "reference", "How the official code computes BPTT; timed, not compared.", "code"),

@@ -14,10 +14,9 @@ import torch
 from descent.core.context import Context
 from descent.core.job import Job, Variant
 from descent.core.tree import on_device, tree_map
-from descent.papers.guesscheck import guessing, importance, subset
 from descent.papers.guesscheck.factorisation import ACTIVATIONS, Network
 from descent.papers.guesscheck.problem import Task, instance
-from descent.papers.guesscheck.sampled import network_of
+from descent.papers.guesscheck.sampled import Run, guess_check, network_of
 
 
 def bench(job: Job, context: Context) -> dict[int, Callable[[], object]]:
@@ -36,31 +35,23 @@ def workload(variant: Variant, context: Context) -> Callable[[], object]:
         made = official if p["way"] == "official" else plain
         generator = context.streams.torch("bench", 0)
         return lambda: made(task, network, p["batch"], p["tolerance"], generator)
-    if p["way"] == "literal":
-        method = guessing.guessing(task, network, context.streams, seeds, tolerance=p["tolerance"], batch=p["batch"])
-        return _stepping(method, 1, context)
-    if p["way"] == "importance":
-        method = importance.importance(double, network, context.streams, seeds, tolerance=p["tolerance"], batch=500)
-        return _stepping(method, p["draws"] // 500, context)
-    names = ("chains", "replicates", "share", "sweeps", "proposals", "burn_in", "kept", "thin")
-    method = subset.subset(
-        task, network, context.streams, seeds, tolerance=p["tolerance"], **{name: p[name] for name in names}
-    )
-    times = {name: p[name] for name in ("burn_in", "kept")}
-    return _stepping(method, p["rounds"], context, lambda s: bool(subset.finished(s, **times).all()))
+    call = {"literal": {"guesses": p["batch"]}, "importance": {"batch": 500}, "subset": {}}[p["way"]]
+    own = {**variant.own, "sampler": p["way"], **call}
+    return _stepping(guess_check(double, network, context.streams, seeds, **own), context)
 
 
-def _stepping(method, steps: int, context: Context, finished=None) -> Callable[[], object]:
-    """`steps` steps from the start, or until finished; fresh numbers at every call."""
-    calls = count()
+def _stepping(run: Run, context: Context) -> Callable[[], object]:
+    """The run from its start, or until finished; fresh numbers at every call."""
+    calls, method, draw = count(), run.method, run.method.draw
+    assert draw is not None, "every sampler draws"
 
     def call() -> object:
-        first, state = next(calls) * steps, method.init()
+        first, state = next(calls) * run.steps, method.init()
         with torch.no_grad():
-            for k in range(first, first + steps):
-                noise = tree_map(lambda x: x[0], on_device(method.draw(k, 1), context.device))
+            for k in range(first, first + run.steps):
+                noise = tree_map(lambda x: x[0], on_device(draw(k, 1), context.device))
                 state, _ = method.step(state, noise)
-                if finished is not None and finished(state):
+                if run.finished is not None and bool(run.finished(state).all()):
                     break
         return state
 

@@ -34,6 +34,7 @@ METHODS = {
         "guesses are ours and have the same law.",
         "paper",
         SAMPLING,
+        builder="sampled:guess_check",
     ),
     "gd": MethodCard(
         "gradient descent",
@@ -41,6 +42,7 @@ METHODS = {
         "Full-batch descent from a small start with the official code's normalised steps.",
         "code",
         DESCENT,
+        builder="sweep:gd",
     ),
     "gd_momentum": MethodCard(
         "gradient descent, momentum",
@@ -48,9 +50,11 @@ METHODS = {
         "Heavy ball on the gradients, our reading of the text: the official code builds the buffer and does not use it.",
         "ours",
         (*DESCENT, "momentum"),
+        builder="sweep:gd_momentum",
     ),
     "prior": MethodCard(
-        "prior", "reference", "Guesses that nothing selects: what a candidate is worth before it is checked.", "code", GUESSING
+        "prior", "reference", "Guesses that nothing selects: what a candidate is worth before it is checked.", "code", GUESSING,
+        builder="sampled:prior",
     ),
 }  # fmt: skip
 

@@ -1,17 +1,19 @@
-"""One configuration of Guess & Check, sampled: from a variant's settings to the numbers that are recorded."""
+"""Guess & Check and its prior on the tasks of some seeds: from the settings of a card to what `iterate` runs and is recorded."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from descent.core.context import Context
-from descent.core.iterate import iterate
+from descent.core.iterate import Trace, iterate
 from descent.core.job import Variant
+from descent.core.method import Method, Nothing
 from descent.core.records import Records
+from descent.core.streams import Streams
 from descent.papers.guesscheck import guessing, importance, subset
 from descent.papers.guesscheck.factorisation import Network
 from descent.papers.guesscheck.posterior import Posterior, defined
@@ -21,6 +23,26 @@ GUESSES_A_BLOCK = 2**15  # of one seed, drawn and handed over at once
 ALWAYS = ("accepted", "guesses", "effective_size")  # what is known also of an estimate that is undefined
 
 
+class Run(NamedTuple):
+    """What a builder makes of a card's settings: a method from its start to its last step, and what is measured at `at`."""
+
+    method: Method
+    start: Any
+    steps: int
+    block: int
+    measure: Callable[[Any, Any], dict[str, Tensor]]
+    at: Sequence[int]
+    finished: Callable[[Any], Tensor] | None = None
+
+    def trace(self, context: Context, name: str) -> Trace:
+        """The run, made."""
+        _, trace = iterate(
+            context, name, self.start, self.method, steps=self.steps, block=self.block, measure=self.measure, at=self.at,
+            finished=self.finished,
+        )  # fmt: skip
+        return trace
+
+
 def network_of(params: Mapping[str, Any]) -> Network:
     """The factorisation of a variant, 5 x 5."""
     return Network(5, 5, params["depth"], params["width"], params["activation"], params["prior"], params["normalised"])
@@ -28,8 +50,9 @@ def network_of(params: Mapping[str, Any]) -> Network:
 
 def record_guess_check(variant: Variant, task: Task, context: Context, records: Records) -> None:
     """Run the variant's sampler and record its estimates; undefined where too few independent guesses stand behind."""
-    run = {"literal": _literal, "importance": _importance, "subset": _subset}[variant.params["sampler"]]
-    values = run(variant, task, context)
+    run = guess_check(task, network_of(variant.params), context.streams, variant.seeds, **variant.own)
+    trace = run.trace(context, variant.key)
+    values = {metric: trace.last(metric) for metric in trace.values}
     enough = torch.from_numpy(values.pop("defined")) > 0
     for metric, value in values.items():
         known = torch.ones_like(enough) if metric in ALWAYS else enough
@@ -40,95 +63,97 @@ def record_guess_check(variant: Variant, task: Task, context: Context, records: 
 
 def record_prior(variants: Sequence[Variant], task: Task, context: Context, records: Records) -> None:
     """The mean test loss of guesses that nothing selects. variants: that differ in activation: they share their draws."""
-    p, seeds = variants[0].own, variants[0].seeds
-    batch = min(p["batch"], p["guesses"])
-    steps = -(-p["guesses"] // batch)
-    methods = [
-        guessing.guessing(
-            _single(task), network_of(v.params), context.streams, seeds, tolerance=1.0, batch=batch, noise=p["noise"]
-        )
-        for v in variants
-    ]
-
-    def step(states: tuple[guessing.State, ...], noise: guessing.Noise) -> tuple[guessing.State, ...]:
-        return tuple(method.update(state, noise) for method, state in zip(methods, states, strict=True))
-
-    def measure(states: tuple[guessing.State, ...]) -> dict[str, Tensor]:
-        rows = [(*guessing.prior(state, prefixes=steps * batch), state.guesses) for state in states]
-        names = ("error", "standard_error", "guesses")
-        return {name: torch.cat(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
-
-    _, trace = iterate(
-        context, variants[0].key, tuple(method.init() for method in methods), step, steps=steps, block=_block(batch),
-        draw=methods[0].draw, measure=measure, at=[steps],
-    )  # fmt: skip
+    first, networks = variants[0], [network_of(v.params) for v in variants]
+    trace = prior(task, networks, context.streams, first.seeds, **first.own).trace(context, first.key)
     for metric in trace.values:
         for i, variant in enumerate(variants):
-            records.add(variant, metric, trace.last(metric)[i * len(seeds) : (i + 1) * len(seeds)])
+            records.add(variant, metric, trace.last(metric)[i * len(first.seeds) : (i + 1) * len(first.seeds)])
 
 
-def _literal(variant: Variant, task: Task, context: Context) -> dict[str, Any]:
-    p = variant.own
-    method = guessing.guessing(
-        _single(task), network_of(variant.params), context.streams, variant.seeds, tolerance=p["tolerance"],
-        batch=p["batch"], fan_out=p["fan_out"], noise=p["noise"],
-    )  # fmt: skip
-    made = max(1, p["batch"] // p["fan_out"]) * p["fan_out"]
-    steps = -(-p["guesses"] // made)
+def guess_check(
+    task: Task, network: Network, streams: Streams, seeds: Sequence[int], *, sampler: str, least: float, tolerance: float,
+    guesses: int, batch: int, noise: str, fan_out: int, draws: int, pilot: int, chains: int, replicates: int, share: float,
+    sweeps: int, proposals: int, burn_in: int, kept: int, thin: int, rounds: int,
+) -> Run:  # fmt: skip
+    """Guess & Check on the seeds' tasks (float64) by one of three samplers, each of which takes its own of the settings:
 
-    def measure(state: guessing.State, info: guessing.Info) -> dict[str, Tensor]:
-        return {**_numbers(guessing.posterior(state), p["least"]), "guesses": state.guesses}
+    literal: guesses, batch, noise, fan_out. importance: draws, batch, pilot. subset: chains to rounds. least: the
+    effective size below which the estimate counts as undefined. Measured once, after the last step.
+    """
+    single = _single(task)
+    if sampler == "literal":
+        method = guessing.guessing(
+            single, network, streams, seeds, tolerance=tolerance, batch=batch, fan_out=fan_out, noise=noise
+        )
+        made = max(1, batch // fan_out) * fan_out
+        steps = -(-guesses // made)
 
-    _, trace = iterate(
-        context, variant.key, method.init(), method, steps=steps, block=_block(made), measure=measure, at=[steps]
-    )
-    return {metric: trace.last(metric) for metric in trace.values}
+        def hits(state: guessing.State, info: guessing.Info) -> dict[str, Tensor]:
+            return {**_numbers(guessing.posterior(state), least), "guesses": state.guesses}
 
+        return Run(method, method.init(), steps, _block(made), hits, [steps])
+    if sampler == "importance":
+        batch = min(batch, draws)
+        method = importance.importance(task, network, streams, seeds, tolerance=tolerance, batch=batch, pilot=pilot)
+        steps = -(-draws // batch)
 
-def _importance(variant: Variant, task: Task, context: Context) -> dict[str, Any]:
-    p = variant.own
-    batch = min(p["batch"], p["draws"])
-    steps = -(-p["draws"] // batch)
-    method = importance.importance(
-        task, network_of(variant.params), context.streams, variant.seeds, tolerance=p["tolerance"], batch=batch,
-        pilot=p["pilot"],
-    )  # fmt: skip
+        def weighted(state: importance.State, info: importance.Info) -> dict[str, Tensor]:
+            return {**_numbers(importance.posterior(state), least), "guesses": state.draws}
 
-    def measure(state: importance.State, info: importance.Info) -> dict[str, Tensor]:
-        return {**_numbers(importance.posterior(state), p["least"]), "guesses": state.draws}
-
-    _, trace = iterate(context, variant.key, method.init(), method, steps=steps, block=1, measure=measure, at=[steps])
-    return {metric: trace.last(metric) for metric in trace.values}
-
-
-def _subset(variant: Variant, task: Task, context: Context) -> dict[str, Any]:
-    p = variant.own
-    names = ("chains", "replicates", "share", "sweeps", "proposals", "burn_in", "kept", "thin")
+        return Run(method, method.init(), steps, 1, weighted, [steps])
     method = subset.subset(
-        _single(task), network_of(variant.params), context.streams, variant.seeds, tolerance=p["tolerance"],
-        **{name: p[name] for name in names},
+        single, network, streams, seeds, tolerance=tolerance, chains=chains, replicates=replicates, share=share,
+        sweeps=sweeps, proposals=proposals, burn_in=burn_in, kept=kept, thin=thin,
     )  # fmt: skip
-    times = {name: p[name] for name in ("burn_in", "kept")}
 
-    def measure(state: subset.State, info: subset.Info) -> dict[str, Tensor]:
-        found, share = subset.posterior(state, chains=p["chains"], records=p["kept"] * (p["sweeps"] // p["thin"]))
-        there = subset.finished(state, **times).all(1)
-        numbers = _numbers(found, p["least"])
-        tried = p["chains"] * (1 + state.rounds * p["sweeps"] * p["proposals"])
+    def moved(state: subset.State, info: subset.Info) -> dict[str, Tensor]:
+        found, top = subset.posterior(state, chains=chains, records=kept * (sweeps // thin))
+        there = subset.finished(state, burn_in=burn_in, kept=kept).all(1)
+        numbers = _numbers(found, least)
+        tried = chains * (1 + state.rounds * sweeps * proposals)
         return {
             **numbers,
             "defined": numbers["defined"] * there,
             "accepted": torch.where(there, numbers["accepted"], 0.0),
             "effective_size": torch.where(there, numbers["effective_size"], 0.0),
             "guesses": tried.sum(1),
-            "top_share": share,
+            "top_share": top,
         }
 
-    _, trace = iterate(
-        context, variant.key, method.init(), method, steps=p["rounds"], block=1, measure=measure, at=[p["rounds"]],
-        finished=lambda state: subset.finished(state, **times),
-    )  # fmt: skip
-    return {metric: trace.last(metric) for metric in trace.values}
+    return Run(
+        method,
+        method.init(),
+        rounds,
+        1,
+        moved,
+        [rounds],
+        lambda state: subset.finished(state, burn_in=burn_in, kept=kept),
+    )
+
+
+def prior(
+    task: Task, networks: Sequence[Network], streams: Streams, seeds: Sequence[int], *, guesses: int, batch: int, noise: str
+) -> Run:  # fmt: skip
+    """Guesses that nothing selects, of networks that share their draws (they differ in activation): rows run over networks,
+    seeds within.
+    """
+    batch = min(batch, guesses)
+    steps, single = -(-guesses // batch), _single(task)
+    methods = [
+        guessing.guessing(single, network, streams, seeds, tolerance=1.0, batch=batch, noise=noise)
+        for network in networks
+    ]
+
+    def step(states: tuple[guessing.State, ...], noise: guessing.Noise) -> tuple[tuple[guessing.State, ...], Nothing]:
+        return tuple(m.update(state, noise) for m, state in zip(methods, states, strict=True)), Nothing()
+
+    def measure(states: tuple[guessing.State, ...], info: Nothing) -> dict[str, Tensor]:
+        rows = [(*guessing.prior(state, prefixes=steps * batch), state.guesses) for state in states]
+        names = ("error", "standard_error", "guesses")
+        return {name: torch.cat(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
+
+    method = Method(lambda: tuple(m.init() for m in methods), step, methods[0].draw)
+    return Run(method, method.init(), steps, _block(batch), measure, [steps])
 
 
 def _numbers(found: Posterior, least: float) -> dict[str, Tensor]:

@@ -91,7 +91,7 @@ def fedprox(federation: Federation, *, proximal: float | Sequence[float] = 0.1) 
     return _averaged(federation, federation.column(proximal))
 
 
-def fedavg_ft(federation: Federation, *, tune_after: Sequence[int]) -> Method:
+def fedavg_ft(federation: Federation, tune_after: Sequence[int]) -> Method:
     """FedAvg, fine-tuned for each client before it predicts. The global model never sees the fine-tuned copies.
 
     tune_after: numbers of the rounds after which clients fine-tune, because they are tested then.

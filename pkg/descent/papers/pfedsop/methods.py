@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from descent.core.method import Method
@@ -37,7 +36,6 @@ SECOND_ORDER = ("pfedsop", "carry", "after_step", "first_order", "first_matched"
 
 def built(name: str, federation: Any, evaluated: tuple[int, ...], **own: Any) -> Method:
     """The method `name`; evaluated: numbers of the rounds after which it will be tested."""
-    build = METHODS[name]
     if name == "fedavg_ft":
-        build = partial(build, tune_after=evaluated)
-    return build(federation, **own)
+        return fedavg_ft(federation, evaluated, **own)
+    return METHODS[name](federation, **own)

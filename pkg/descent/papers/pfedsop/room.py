@@ -35,13 +35,15 @@ METHODS = {
     "carry": MethodCard(
         "pFedSOP, carry", "headline",
         "The other reading of the equations: a client keeps the end of its local run.", "derived", SOP,
+        builder="second_order:carry",
     ),
     "local": MethodCard("Local", "control", "Each client alone; nothing is sent.", "ours", builder="averaging:local"),
     "fedavg": MethodCard(
         "FedAvg", "reference", "One global model, averaged by sample counts.", "code", builder="averaging:fedavg"
     ),
     "fedavg_ft": MethodCard(
-        "FedAvg-FT", "reference", "FedAvg; a client fine-tunes a copy for T steps before it predicts. The copies are thrown away.", "code"
+        "FedAvg-FT", "reference", "FedAvg; a client fine-tunes a copy for T steps before it predicts. The copies are thrown away.", "code",
+        builder="averaging:fedavg_ft",
     ),
     "fedprox": MethodCard(
         "FedProx", "reference", "FedAvg whose local runs are pulled towards the global model.", "code", ("proximal",),
@@ -63,18 +65,21 @@ METHODS = {
         ("head_step_size", "first_passes", "sample_share"), builder="adaptive:fedala",
     ),
     "after_step": MethodCard(
-        "pFedSOP, before training", "control", "Predicts with the model after the step, before the local run: a diagnostic.", "ours", SOP
+        "pFedSOP, before training", "control", "Predicts with the model after the step, before the local run: a diagnostic.", "ours", SOP,
+        builder="second_order:after_step",
     ),
     "first_order": MethodCard(
-        "First order, tuned", "control", "The same personalised update without the Fisher matrix, its step size tuned.", "ours", SOP
+        "First order, tuned", "control", "The same personalised update without the Fisher matrix, its step size tuned.", "ours", SOP,
+        builder="second_order:first_order",
     ),
     "first_matched": MethodCard(
         "First order, matched", "control",
         "The same with step size eta1 / rho, which is the second-order step where updates are small.", "ours", SOP,
+        builder="second_order:first_order",
     ),
-    "own_only": MethodCard("beta = 0", "control", "The global update is never used.", "ours", SOP),
-    "even": MethodCard("beta = 1/2", "control", "Own and global update in equal parts.", "ours", SOP),
-    "shared_only": MethodCard("beta = 1", "control", "The client's own update is never used.", "ours", SOP),
+    "own_only": MethodCard("beta = 0", "control", "The global update is never used.", "ours", SOP, builder="second_order:own_only"),
+    "even": MethodCard("beta = 1/2", "control", "Own and global update in equal parts.", "ours", SOP, builder="second_order:even"),
+    "shared_only": MethodCard("beta = 1", "control", "The client's own update is never used.", "ours", SOP, builder="second_order:shared_only"),
 }  # fmt: skip
 
 WORLD = (

@@ -10,8 +10,7 @@ predicted with. `carry`: x_i moves on to the end of the local run, as an impleme
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -125,13 +124,27 @@ def pfedsop(
     return Method(init, step, fed.rounds.draw)
 
 
-carry = partial(pfedsop, state_rule="carry")
-"""The other reading of what a client keeps."""
-after_step = partial(pfedsop, predict="after_step")
-"""Predicts before the local run: what the step alone has made of x_i."""
-first_order = partial(pfedsop, order="first")
-"""The same personalised update without the curvature."""
-own_only = partial(pfedsop, mix=0.0)
-even = partial(pfedsop, mix=0.5)
-shared_only = partial(pfedsop, mix=1.0)
-"""Constant weights of the global update in the place of the angle's."""
+def _with(about: str, **changed: Any):
+    """`pfedsop` with something changed for good; it takes the three settings that all its variations share."""
+
+    def variation(
+        federation: Federation,
+        *,
+        step_size: float | Sequence[float | None] | None = None,
+        rho: float | Sequence[float] = 100.0,
+        sharpness: float | Sequence[float] = 1.0,
+    ) -> Method:
+        return pfedsop(federation, step_size=step_size, rho=rho, sharpness=sharpness, **changed)
+
+    variation.__doc__ = about
+    return variation
+
+
+carry = _with("pFedSOP in the other reading: a client keeps the end of its local run.", state_rule="carry")
+after_step = _with(
+    "pFedSOP that predicts before the local run, by what the step alone has made of x_i.", predict="after_step"
+)
+first_order = _with("The same personalised update without the curvature.", order="first")
+own_only = _with("pFedSOP that never uses the global update.", mix=0.0)
+even = _with("pFedSOP that takes own and global update in equal parts.", mix=0.5)
+shared_only = _with("pFedSOP that never uses the client's own update.", mix=1.0)

@@ -52,6 +52,7 @@ METHODS = {
         "One softmax-weighted gradient g^{eps,m} on all the data, draws fresh for every seed.",
         "paper",
         ("sampler",),
+        builder="sampling_error:whole_gradient",
     ),
     "saa": MethodCard(
         "SAA, L-BFGS",
@@ -70,7 +71,9 @@ METHODS = {
         ("adam_step_size",),
         builder="library_steps:library",
     ),
-    "erm": MethodCard("ERM", "reference", "Least squares: the ball has radius zero.", "derived"),
+    "erm": MethodCard(
+        "ERM", "reference", "Least squares: the ball has radius zero.", "derived", builder="regression:least_squares"
+    ),
 }
 
 PROBLEM = ("problem", "rows", "radius", "deviation")

@@ -46,9 +46,9 @@ def _together(variants: list[Variant], context: Context, records: Records) -> No
         point = own_point(problem, context, seed)
         shape = (len(problem.labels), 1, counts[-1], problem.dimension)
         draws = context.streams.normal("cloud", [seed], shape).to(context.device)
-        for sampler in {v.params["sampler"] for v in variants}:
+        for sampler, own in {v.params["sampler"]: v.own for v in variants}.items():
             for m in counts:
-                flat = whole_gradient(problem, point, draws[..., :m, :], epsilons, sampler)
+                flat = whole_gradient(problem, point, draws[..., :m, :], epsilons, **own)
                 found.setdefault((sampler, m), []).append(_errors(problem, point, flat, epsilons))
     for variant in variants:
         own = torch.stack(found[variant.params["sampler"], variant.params["samples"]])  # (S, 2, C)
@@ -67,7 +67,7 @@ def own_point(problem: Regression | Classification, context: Context, seed: int)
 
 
 def whole_gradient(
-    problem: Regression | Classification, point: Point, draws: Tensor, epsilons: list[float], sampler: str
+    problem: Regression | Classification, point: Point, draws: Tensor, epsilons: list[float], *, sampler: str
 ) -> Tensor:
     """g^{eps,m} (C, p) on all the data; draws (1, n, L, m, d). A chunk of data at a time, whose means add up."""
     C, n = len(epsilons), draws.shape[1]
