@@ -26,21 +26,21 @@ def test_the_card_lists_what_the_builder_takes(slug, name):
     paper, room = ROOMS[slug], room_of(ROOMS[slug])
     module, _, function = room.methods[name].builder.partition(":")
     builder = getattr(importlib.import_module(f"{paper.package or f'descent.papers.{slug}'}.{module}"), function)
-    taken, required, rest, first = set(), set(), False, set()
+    taken, required, first = set(), set(), set()
     for each in inspect.signature(builder).parameters.values():
         if each.kind is each.KEYWORD_ONLY:
             taken.add(each.name)
             required |= {each.name} if each.default is each.empty else set()
         elif each.kind is each.VAR_KEYWORD:
             typed = get_args(get_type_hints(builder).get(each.name))  # of Unpack[a TypedDict]
-            taken |= set(typed[0].__annotations__) if typed else set()
-            rest |= not typed
+            assert typed, f"{name}: **{each.name} says no names; write them out, or Unpack[a TypedDict]"
+            taken |= set(typed[0].__annotations__)
         else:
             first.add(each.name)
     listed = set(room.methods[name].settings)
     assert not listed & first, f"{name}: {listed & first} must be keyword-only"
     assert required <= listed, f"{name}: the card leaves out {required - listed}"
-    assert rest or listed <= taken, f"{name}: the builder takes no {listed - taken}"
+    assert listed <= taken, f"{name}: the builder takes no {listed - taken}"
     study_settings = {s for s in taken if s in room.settings} - {
         s for e in room.experiments.values() for s in e.settings
     }

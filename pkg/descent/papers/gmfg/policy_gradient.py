@@ -88,21 +88,32 @@ def pg(
     return population_method(game, players, update, slope_steps + intercept_steps)
 
 
-def vanilla(game: Game, players: Players, **settings) -> PopulationMethod:
+def vanilla(
+    game: Game, players: Players, *, slope_steps: int = 10, intercept_steps: int = 10, slope_step_size: float = 0.3,
+    intercept_step_size: float = 0.3,
+) -> PopulationMethod:  # fmt: skip
     """B1: without preconditioning."""
-    return pg(game, players, slope_gradient=plain_gradient, **settings)
+    return pg(
+        game, players, slope_steps=slope_steps, intercept_steps=intercept_steps, slope_step_size=slope_step_size,
+        intercept_step_size=intercept_step_size, slope_gradient=plain_gradient,
+    )  # fmt: skip
 
 
-def unscaled(game: Game, players: Players, *, euclidean_step_size: float = 3.0, **settings) -> PopulationMethod:
+def unscaled(
+    game: Game, players: Players, *, slope_steps: int = 10, intercept_steps: int = 10, euclidean_step_size: float = 3.0
+) -> PopulationMethod:
     """B2: Euclidean gradients of the discrete cost; the step size is tuned at N = 10, where it equals 0.3 functional."""
     check("unscaled", SETTINGS, euclidean_step_size=euclidean_step_size)
     size = euclidean_step_size * game.dt
-    return pg(game, players, slope_step_size=size, intercept_step_size=size, **settings)
+    return pg(
+        game, players, slope_steps=slope_steps, intercept_steps=intercept_steps, slope_step_size=size, intercept_step_size=size
+    )  # fmt: skip
 
 
 def single(
     game: Game, players: Players, *, slope_step_size: float = 0.3, intercept_step_size: float = 0.3
 ) -> PopulationMethod:
     """B4: one slope step, one intercept step, one population update."""
-    sizes = {"slope_step_size": slope_step_size, "intercept_step_size": intercept_step_size}
-    return pg(game, players, slope_steps=1, intercept_steps=1, **sizes)  # pyright: ignore[reportArgumentType] (step sizes)
+    return pg(
+        game, players, slope_steps=1, intercept_steps=1, slope_step_size=slope_step_size, intercept_step_size=intercept_step_size
+    )  # fmt: skip
