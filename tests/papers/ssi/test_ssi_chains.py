@@ -56,7 +56,8 @@ def slow(seed: int, plan=PLAN, level: float = 0.5) -> float:
     source = HostNoise(CONTEXT, model, chains, plan, 0)
     for block in range(plan.steps // plan.block):
         noise = source.draw(block, plan.block // plan.chunk)
-        z, chi = noise.z.flatten(0, 1), noise.chi.flatten(0, 1)
+        chunks = [source.unpack(tree_map(lambda x, j=j: x[j], noise)) for j in range(len(noise.z))]
+        z, chi = (torch.cat(x) for x in zip(*chunks, strict=True))
         for i in range(plan.block):
             work = model.work(body, 1)
             work.w.copy_(body.w)

@@ -20,6 +20,7 @@ from torch.testing import assert_close
 
 from descent.core.context import Context
 from descent.core.streams import Streams
+from descent.core.tree import tree_map
 from descent.papers.ssi import links, plain, single
 from descent.papers.ssi.chains import Model, run_chains
 from descent.papers.ssi.direct import Direct, Vectors
@@ -205,11 +206,7 @@ def test_noise_has_the_laws_of_its_definition(noise):
     plan = Plan(4000, 4000, 2000, noise)
     source = {"host": HostNoise, "device": DeviceNoise}[noise](CONTEXT, model, chains, plan, 0)
     drawn = source.draw(0, 2)
-    parts = (
-        [source.unpack(drawn[i]) for i in range(2)]
-        if noise == "device"
-        else [type(drawn)(*(x[i] for x in drawn)) for i in range(2)]
-    )
+    parts = [source.unpack(tree_map(lambda x, i=i: x[i], drawn)) for i in range(2)]
     z, chi = (torch.cat(x).numpy() for x in zip(*parts, strict=True))
     assert z.shape == (4000, 2, 2, 2) and chi.shape == (4000, 2, 2)
     assert stats.kstest(z.ravel(), "norm").pvalue > 1e-3
@@ -226,8 +223,7 @@ def test_a_shorter_sequence_has_no_noise_at_its_padding_and_a_block_is_keyed(noi
     first, later = kind(CONTEXT, model, chains, plan, 0), kind(CONTEXT, model, chains, plan, 1)
 
     def take(source, k, i):
-        drawn = source.draw(k, 2)  # the host's stand until the next draw
-        return source.unpack(drawn[i] if noise == "device" else type(drawn)(*(x[i].clone() for x in drawn)))
+        return source.unpack(tree_map(lambda x: x[i], source.draw(k, 2)))
 
     a = take(first, 0, 0)
     assert a.z[:, :, 3, 0].eq(0).all() and a.chi[:, 3, 0].eq(0).all() and a.z[:, :, 3, 1].ne(0).all()
@@ -235,21 +231,6 @@ def test_a_shorter_sequence_has_no_noise_at_its_padding_and_a_block_is_keyed(noi
     assert not torch.equal(take(first, 0, 0).z, take(first, 0, 1).z)
     alone = kind(CONTEXT, model, chains[1:], plan, 0)
     assert torch.equal(take(alone, 0, 0).z[..., 0], a.z[..., 1])
-
-
-def test_a_chain_s_noise_is_that_of_its_own_streams_block_after_block():
-    model, plan = pe_model(), Plan(90, 30, 10)
-    chains = [Chain(500, ("x",), 2, 40), Chain(501, ("y", 3), 2, 60)]
-    source = HostNoise(CONTEXT, model, chains, plan, 1)
-    for k in (0, 2, 0):
-        drawn = source.draw(k, 3)
-        for row, chain in enumerate(chains):
-            normal = CONTEXT.streams.torch("normal", chain.seed, *chain.key, 1 + k)
-            want = torch.randn((30, 3, 2), generator=normal, dtype=torch.float32)
-            assert torch.equal(drawn.z.flatten(0, 1)[..., row], want)
-            gamma = CONTEXT.streams.numpy("gamma", chain.seed, *chain.key, 1 + k)
-            chi = 2 * gamma.standard_gamma((chain.dimension - 3) / 2, 30)
-            assert torch.equal(drawn.chi.flatten()[row::2], torch.from_numpy(chi).float())
 
 
 def test_laws_agree_after_many_steps_in_a_small_dimension():

@@ -13,12 +13,12 @@ import torch
 
 from descent.core.context import Context
 from descent.core.job import Job, Variant
-from descent.core.tree import on_device
+from descent.core.tree import on_device, tree_map
 from descent.papers.ssi import single
 from descent.papers.ssi.chains import descending
 from descent.papers.ssi.direct import Direct
 from descent.papers.ssi.links import SIGNS, attention_against, attention_loss, teacher_diagonal
-from descent.papers.ssi.noise import Chain, HostNoise, Noise, Plan
+from descent.papers.ssi.noise import Chain, HostNoise, Plan
 from descent.papers.ssi.transition import attention_model, constants_of, teacher_of
 
 
@@ -42,8 +42,8 @@ def workload(variant: Variant, context: Context) -> Callable[[], object]:
 
         def reduced() -> object:
             state, noise = method.init(single.start(m, m)), on_device(drawing.draw(0, -(-steps // 50)), device)
-            for z, chi in zip(*noise, strict=True):
-                state = method.update(state, Noise(z, chi))
+            for i in range(len(noise.z)):
+                state = method.update(state, tree_map(lambda x, i=i: x[i], noise))
             return state
 
         return reduced
