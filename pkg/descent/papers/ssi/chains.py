@@ -3,7 +3,7 @@
 A chunk of steps is one call: on CUDA a captured graph, so that a step costs no Python; elsewhere the same function called
 directly, writing into memory that is made once. Chains of one experiment share a batch. One that has passed its
 threshold is dropped at the next border between segments, which changes nothing for the others: rows never mix, noise is keyed by
-the chain and its block (noise.py), and padding is exact (links.Fold).
+the chain and its block (noise.py), and padding is exact (links.fold).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from descent.core.errors import SettingError
 from descent.core.iterate import Trace, iterate
 from descent.core.method import Method
 from descent.core.tree import tree_map
+from descent.papers.ssi import operations as op
 from descent.papers.ssi.noise import Chain, Plan, source
 from descent.toolbox.capture import captured
 
@@ -90,20 +91,21 @@ def descending(model: Model, constants: Any, threshold: Tensor | None, noise: An
     def step(state: State, drawn: Any) -> tuple[State, Info]:
         # Only where starting operations is what costs: a captured graph starts none, and a device written in Python has no such views.
         quick = not model.autograd and state.alive.device.type == "cpu"
-        with torch.inference_mode() if quick else nullcontext():
+        with torch.inference_mode() if quick else nullcontext(), op.quiet(state.alive.device):
             z, chi = noise.unpack(drawn)
             (w,), alive, steps = state
             kind = len(z), w.shape, w.dtype, w.device
             if kind not in works:
-                works[kind] = model.work(state.body, len(z))
-            work = works[kind]
+                made = model.work(state.body, len(z))
+                path = None if threshold is None else w.new_empty(len(z), *w.shape)
+                works[kind] = made, path, () if path is None else [op.copy(made.w, seen) for seen in path.unbind(0)]
+            work, path, keep = works[kind]
             work.w.copy_(w)
             model.prepare(work, z, chi, constants)
-            path = None if threshold is None else w.new_empty(len(z), *w.shape)
-            for i, seen in enumerate([None] * len(z) if path is None else path.unbind(0)):
+            for i in range(len(z)):
                 model.step(work, i, constants)
-                if seen is not None:
-                    seen.copy_(work.w)
+                if path is not None:
+                    op.perform(keep[i])
             if path is not None and threshold is not None:
                 # Written so that an overlap that is not a number has not arrived.
                 arrived = model.overlap(type(state.body)(path)) >= threshold
