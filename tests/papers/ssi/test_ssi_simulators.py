@@ -86,14 +86,15 @@ def test_one_reduced_step_is_the_direct_step_on_the_same_tokens(seed, d, m, e, f
     residual[:, :2] = 0
     w[:, 2:] = 0
     w += unit(residual) * start.w[:, 2:3]
-    after = direct.overlaps(direct.step(Vectors(w), x))
+    tokens = math.sqrt(d) * x
+    after = direct.overlaps(direct.step(Vectors(w), tokens))
 
     z = math.sqrt(d) * torch.stack([x[..., 0], x[..., 1], torch.einsum("rld,rd->rl", x, unit(residual))])  # (3, R, L)
     z = z.transpose(1, 2)
     shifted = x.clone()
     shifted[..., 1] += SIGNS / math.sqrt(d)
     s = torch.einsum("rld,rd->lr", shifted, w)
-    assert_close(direct.fields(w, x), s)
+    assert_close(direct.fields(w, tokens), s)
     a = direct.slope(s, math.sqrt(d) * x[..., 0].T)
     rest = torch.einsum("lr,rld->rd", a, x) * math.sqrt(d)
     rest = rest - torch.einsum("rd,rd->r", rest, unit(residual))[:, None] * unit(residual)
@@ -175,7 +176,7 @@ def test_autograd_and_closed_form_direct_steps_agree():
     target = lambda z: links.teacher_diagonal(z, mixed)  # noqa: E731
     direct = Direct(lambda s, z: links.attention_slope(s, target(z)), SIGNS, rate=0.7, dimension=d)
     state = direct.start(f64([0.1, 0.2, 0.3, 0.4]), f64([0.4, -0.3, 0.2, 0.1]))
-    x = torch.from_numpy(np.random.default_rng(1).standard_normal((rows, 2, d))) / math.sqrt(d)
+    x = torch.from_numpy(np.random.default_rng(1).standard_normal((rows, 2, d)))
     by_autograd = direct.autograd_step(state, x, lambda s, z: links.attention_loss(s, target(z)))
     assert_close(direct.step(state, x).w, by_autograd.w, atol=1e-12, rtol=1e-10)
     assert_close(by_autograd.w.square().sum(-1), torch.full((rows,), float(d), dtype=torch.float64))

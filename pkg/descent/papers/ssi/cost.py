@@ -51,14 +51,14 @@ def workload(variant: Variant, context: Context) -> Callable[[], object]:
     signs = torch.tensor(SIGNS, dtype=torch.float64, device=device)
     direct = Direct(attention_against(teacher), signs, rate=p["rate"], dimension=p["dimension"])
     rng = context.streams.torch("bench", 0)
-    shape, scale = (p["chains"], 2, p["dimension"]), p["dimension"] ** -0.5
+    shape = (p["chains"], 2, p["dimension"])
     drawn, tokens = torch.empty(shape, dtype=torch.float32), torch.empty(shape, dtype=torch.float64)
 
     def full() -> object:
         state = direct.start(m, m)
         for _ in range(steps):
             torch.randn(shape, generator=rng, out=drawn)
-            x = tokens.copy_(drawn).mul_(scale).to(device)
+            x = tokens.copy_(drawn).to(device)
             if variant.method == "direct":
                 state = direct.step(state, x)
             else:

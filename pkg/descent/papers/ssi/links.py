@@ -137,7 +137,7 @@ class Pair:
     """The slopes of the attention matrix against goals, as operations on memory made once.
 
     s and a (2, R): read (and lost) and written by the operations `slopes[i]`; zstar (steps, 2, R): what step i is compared with comes of
-    zstar[i] once `aim` is called. All is mirrored and scaled: s = SCALE (s_1, -s_2), zstar alike, a = kappa (dl/ds_1, -dl/ds_2) / SCALE.
+    zstar[i] and the teacher once `aim` is called. All is mirrored and scaled: s = SCALE (s_1, -s_2), zstar alike, a = kappa (dl/ds_1, -dl/ds_2) / SCALE.
     That leaves kappa a_l Z_l as it is where the noise is turned and scaled too, and spares signs and factors. frobenius: whether some rows
     have the loss sqrt(2 l_sq).
 
@@ -191,10 +191,13 @@ class Pair:
             self.half.copy_(frobenius).div_(2)
             self.floor.fill_(1).masked_fill_(frobenius, torch.finfo(self.floor.dtype).tiny)
 
-    def aim(self, teacher: Mixed) -> None:
-        """The goals 2 diag T - 1 of what zstar holds now."""
+    def teach(self, teacher: Mixed) -> None:
+        """Whose diagonal the goals are of."""
         self.own.copy_(1 - teacher.omega)
         self.shift.copy_(teacher.omega * (2 * teacher.level - 1))
+
+    def aim(self) -> None:
+        """The goals 2 diag T - 1 of what zstar holds now."""
         op.perform(self.to_aim)
 
 
@@ -224,12 +227,13 @@ def attention_against(teacher: Mixed) -> Callable[[Tensor, Tensor], Tensor]:
             signs[1].neg_()
             pair = Pair(fields, slopes, seen[None])
             pair.weigh(torch.ones_like(s), None)
+            pair.teach(teacher)
             made[s.shape] = pair, fields, slopes, seen, signs
         on, fields, slopes, seen, signs = made[s.shape]
         torch.mul(s, signs, out=fields)
         torch.mul(zstar, signs, out=seen)
         with op.quiet(s.device):
-            on.aim(teacher)
+            on.aim()
             op.perform(on.slopes[0])
         return slopes.mul_(signs)
 

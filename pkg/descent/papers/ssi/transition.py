@@ -60,7 +60,8 @@ def attention_model(variants: list[Variant]) -> Model:
 
     def target(_zstar: Tensor, c: Constants, on: Pair) -> None:
         on.weigh(c.kappa, c.teacher.frobenius)
-        on.aim(c.teacher)
+        on.teach(c.teacher)
+        on.aim()
 
     return single.single_vector(target, None, 2, positional=True, buffers=partial(Pair, frobenius=some))
 
