@@ -133,7 +133,8 @@ def main() -> None:
     base = {"dimension": d, "rate": RATE, "omega": OMEGA, "width": 1.0, "loss": "sq"}
 
     def ours(method: str, chains: int, steps: int) -> Callable[[], object]:
-        return workload(Variant(method, {}, {**base, "chains": chains, "chunk": steps}, (500,)), context)
+        params = {**base, "chains": chains, "chunk": steps}
+        return workload(Variant(method, {}, params, (500,), takes=("dimension", "rate")), context)
 
     rows: dict[str, tuple[Callable[[], object], int]] = {}
     for chains in (288, 576, 1728):  # 24 seeds x 12 omegas, both losses of them, and what the study's transition has

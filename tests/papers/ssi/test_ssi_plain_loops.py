@@ -34,7 +34,9 @@ def job(experiment: str, *variants: tuple[str, dict]) -> Job:
     for method, params in variants:
         allowed = ROOM.allowed(experiment, method)
         params = {"block": BLOCK, "chunk": 20, **params} if "block" in allowed else params
-        made.append(Variant(method, {}, with_defaults(allowed, allowed, params), SEEDS))
+        made.append(
+            Variant(method, {}, with_defaults(allowed, allowed, params), SEEDS, takes=ROOM.methods[method].settings)
+        )
     return Job("ssi", experiment, "all", "smoke", "train", ROOM.experiments[experiment].module, (), tuple(made))
 
 

@@ -240,7 +240,9 @@ def test_laws_agree_after_many_steps_in_a_small_dimension():
 
     base = {"dimension": 12, "rate": 0.8, "omega": 0.5, "width": 1.0, "loss": "sq", "start_m": 0.3, "start_e": 0.2,
             "steps": 100, "at": 50, "block": 100, "chunk": 50, "noise": "host"}  # fmt: skip
-    variants = tuple(Variant(method, {}, base, tuple(range(500, 2000))) for method in ("direct", "sgd"))
+    variants = tuple(
+        Variant(method, {}, base, tuple(range(500, 2000)), takes=("dimension", "rate")) for method in ("direct", "sgd")
+    )
     job = Job("ssi", "law", "all", "smoke", "train", "descent.papers.ssi.law", (), variants)
     frame = law(job, CONTEXT).frame(job)
     for (step, metric), rows in frame.groupby(["step", "metric"]):

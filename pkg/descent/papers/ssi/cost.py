@@ -8,6 +8,7 @@ is batched as well, which is to its advantage.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -31,7 +32,7 @@ def workload(variant: Variant, context: Context) -> Callable[[], object]:
     """`chunk` steps of `chains` chains of the variant's method, noise drawn inside."""
     p, device = variant.params, context.device
     seeds = tuple(range(504, 504 + p["chains"]))  # whole tiles of noise, as the study's
-    rows = Variant(variant.method, variant.setting, p, seeds)
+    rows = replace(variant, seeds=seeds)
     teacher = teacher_of([rows], device)
     m = torch.full((p["chains"],), 0.3, dtype=torch.float64, device=device)
     steps = p["chunk"]
@@ -49,7 +50,7 @@ def workload(variant: Variant, context: Context) -> Callable[[], object]:
 
         return reduced
     signs = torch.tensor(SIGNS, dtype=torch.float64, device=device)
-    direct = Direct(attention_against(teacher), signs, rate=p["rate"], dimension=p["dimension"])
+    direct = Direct(attention_against(teacher), signs, **variant.own)
     rng = context.streams.torch("bench", 0)
     shape = (p["chains"], 2, p["dimension"])
     drawn, tokens = torch.empty(shape, dtype=torch.float32), torch.empty(shape, dtype=torch.float64)

@@ -46,7 +46,7 @@ def _direct(variant: Variant, context: Context):
     p, device = variant.params, context.device
     teacher = teacher_of([variant], device)
     signs = torch.tensor(SIGNS, dtype=torch.float64).to(device)
-    direct = Direct(attention_against(teacher), signs, rate=p["rate"], dimension=p["dimension"])
+    direct = Direct(attention_against(teacher), signs, **variant.own)
     shape = (2, p["dimension"])
 
     def draw(k: int, count: int) -> torch.Tensor:

@@ -42,7 +42,7 @@ class Work:
         product, squares, pull = torch.empty_like(w), torch.empty_like(w), self.pull
         square, left = squares.unbind(0)
         to_total, total = op.fold(square)
-        summed = op.add(*product.unbind(0), self.s)
+        summed = op.add(product[0], product[1], self.s)
         moved = [
             *op.subtract(self.w, product, self.w),
             *op.multiply(self.w, self.w, squares),

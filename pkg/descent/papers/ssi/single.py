@@ -86,13 +86,18 @@ def start(m: Tensor, e: Tensor | None = None) -> Single:
     return Single(torch.stack([*known, rest.clamp(min=0).sqrt()]))
 
 
+def kappa(*, dimension: int, rate: float) -> float:
+    """lr/d, by which a step moves the overlaps along the slopes."""
+    return rate / dimension
+
+
 def single_vector(
-    target: Callable[..., Tensor],
-    slope: Callable[..., Any],
+    target: Callable[..., Any],
+    slope: Callable[[Tensor, Tensor, Any], Tensor] | None,
     tokens: int,
     *,
     positional: bool,
-    buffers: Callable[[Tensor, Tensor, int], Any] | None = None,
+    buffers: Callable[[Tensor, Tensor, Tensor], Any] | None = None,
     mean: Callable[[Tensor, Any], Tensor] | None = None,
     autograd: bool = False,
 ) -> Model:
@@ -100,8 +105,9 @@ def single_vector(
 
     target(zstar, constants): what the loss compares with, of fields (steps, L, R), a chunk at a time.
     slope(s, target, constants) -> a (L, R) of one step, zero at padding.
-    buffers(s, a, steps) -> on, for slopes that write into memory of their own: then target is also given `on`, and slope(on, target)
-    leaves kappa a in a. Fields and slopes are mirrored and scaled there (links.Pair): so is the noise.
+    buffers(s, a, zstar) -> on, in place of slope: `on.slopes[i]` are the operations from the fields s (L, R) of step i to kappa a in a,
+    on memory of their own; zstar (steps, L, R) is where the teacher's fields will lie, and target(zstar, constants, on) makes of them
+    what is compared with. Fields, slopes and noise are mirrored and scaled there (links.Pair).
     mean(z, constants): the projections (steps, columns, R) of L^{-1/2} sum_l x_l, for a student that sees no more than that: it is
     a student of one token, whose s and a are (1, R).
     autograd: slope differentiates a loss.

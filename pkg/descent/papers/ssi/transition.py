@@ -50,7 +50,7 @@ def teacher_of(variants: list[Variant], device: torch.device) -> Mixed:
 
 def constants_of(variants: list[Variant], device: torch.device) -> Constants:
     """The row constants of attention variants."""
-    kappa = column(variants, lambda v: v.params["rate"] / v.params["dimension"], device)
+    kappa = column(variants, lambda v: single.kappa(**v.own), device)
     return Constants(kappa, single.opposite(kappa), teacher_of(variants, device))
 
 
