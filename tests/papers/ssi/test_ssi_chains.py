@@ -56,12 +56,12 @@ def slow(seed: int, plan=PLAN, level: float = 0.5) -> float:
     source = HostNoise(CONTEXT, model, chains, plan, 0)
     for block in range(plan.steps // plan.block):
         noise = source.draw(block, plan.block // plan.chunk)
-        chunks = [source.unpack(tree_map(lambda x, j=j: x[j], noise)) for j in range(len(noise.z))]
-        z, chi = (torch.cat(x) for x in zip(*chunks, strict=True))
+        z, chi = (x.flatten(0, 2)[..., seed % 8, None] for x in (noise.z, noise.chi))  # a tile of one chain: its place
         for i in range(plan.block):
             work = model.work(body, 1)
             work.w.copy_(body.w)
-            model.prepare(work, z[i : i + 1], chi[i : i + 1], constants)
+            work.noise.z[0], work.noise.chi[0] = z[i], chi[i]
+            model.prepare(work, constants)
             model.step(work, 0, constants)
             body = single.Single(work.w)
             if abs(float(body.w[0])) >= level:

@@ -29,8 +29,12 @@ def block(chains, model=None, plan=PLAN, k: int = 0, first: int = 0) -> Noise:
     """Block k of the chains, all chunks joined: z (steps, columns, L, R), chi (steps, L or 1, R)."""
     source = HostNoise(CONTEXT, model or kind(), chains, plan, first)
     drawn = source.draw(k, plan.block // plan.chunk)
-    chunks = [source.unpack(Noise(drawn.z[i], drawn.chi[i])) for i in range(len(drawn.z))]
-    return Noise(*(torch.cat(x) for x in zip(*chunks, strict=True)))
+    rows = len(chains)
+    out = Noise(*(x.new_full((plan.block, *x.shape[3:-1], rows), np.nan) for x in drawn))
+    for i, part in enumerate(torch.arange(plan.block).split(plan.chunk)):
+        here = slice(int(part[0]), int(part[-1]) + 1)
+        source.unpack(Noise(drawn.z[i], drawn.chi[i]), Noise(out.z[here], out.chi[here]))
+    return out
 
 
 def same(a: Noise, rows: int, b: Noise, row: int) -> bool:

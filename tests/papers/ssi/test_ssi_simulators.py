@@ -25,7 +25,7 @@ from descent.papers.ssi import links, plain, single
 from descent.papers.ssi.chains import Model, run_chains
 from descent.papers.ssi.direct import Direct, Vectors
 from descent.papers.ssi.law import run as law
-from descent.papers.ssi.noise import Chain, DeviceNoise, HostNoise, Plan
+from descent.papers.ssi.noise import Chain, DeviceNoise, HostNoise, Noise, Plan
 from descent.papers.ssi.transition import Constants
 
 CONTEXT = Context(torch.device("cpu"), Streams("ssi"), {})
@@ -53,7 +53,9 @@ def one_step(model, body, z, chi, constants):
     """A single step on z (columns, L, R) and chi (T, R)."""
     work = model.work(body, 1)
     work.w.copy_(body.w)
-    model.prepare(work, z[None], chi[None], constants)
+    work.noise.z[0] = z
+    work.noise.chi[0] = chi
+    model.prepare(work, constants)
     model.step(work, 0, constants)
     return type(body)(work.w)
 
@@ -200,6 +202,16 @@ def test_overlaps_stay_on_the_sphere_and_hardly_move_at_small_rates(positional):
     assert (after.w - body.w).abs().max() < 30 * 1e-6 / d  # O(lr / d): the limit of lr -> 0, and of one step
 
 
+def chunk_of(source, drawn) -> Noise:
+    model, rows, steps = source.model, len(source.chains), source.plan.chunk
+    out = Noise(
+        torch.full((steps, model.columns, model.tokens, rows), np.nan, dtype=torch.float64),
+        torch.full((steps, model.tokens if model.per_token else 1, rows), np.nan, dtype=torch.float64),
+    )
+    source.unpack(drawn, out)
+    return out
+
+
 @pytest.mark.parametrize("noise", ["host", "device"])
 def test_noise_has_the_laws_of_its_definition(noise):
     model = plain_model(2)
@@ -207,7 +219,7 @@ def test_noise_has_the_laws_of_its_definition(noise):
     plan = Plan(4000, 4000, 2000, noise)
     source = {"host": HostNoise, "device": DeviceNoise}[noise](CONTEXT, model, chains, plan, 0)
     drawn = source.draw(0, 2)
-    parts = [source.unpack(tree_map(lambda x, i=i: x[i], drawn)) for i in range(2)]
+    parts = [chunk_of(source, tree_map(lambda x, i=i: x[i], drawn)) for i in range(2)]
     z, chi = (torch.cat(x).numpy() for x in zip(*parts, strict=True))
     assert z.shape == (4000, 2, 2, 2) and chi.shape == (4000, 2, 2)
     assert stats.kstest(z.ravel(), "norm").pvalue > 1e-3
@@ -224,7 +236,7 @@ def test_a_shorter_sequence_has_no_noise_at_its_padding_and_a_block_is_keyed(noi
     first, later = kind(CONTEXT, model, chains, plan, 0), kind(CONTEXT, model, chains, plan, 1)
 
     def take(source, k, i):
-        return source.unpack(tree_map(lambda x: x[i], source.draw(k, 2)))
+        return chunk_of(source, tree_map(lambda x: x[i], source.draw(k, 2)))
 
     a = take(first, 0, 0)
     assert a.z[:, :, 3, 0].eq(0).all() and a.chi[:, 3, 0].eq(0).all() and a.z[:, :, 3, 1].ne(0).all()

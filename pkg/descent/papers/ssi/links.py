@@ -149,6 +149,8 @@ class Pair:
     SCALE = math.sqrt(0.5)
 
     def __init__(self, s: Tensor, a: Tensor, zstar: Tensor, frobenius: bool = False):
+        self.signs = torch.full_like(s[:, None, :1], self.SCALE)
+        self.signs[1].neg_()
         self.mixed, new = frobenius, lambda: torch.empty_like(s)
         self.kappa, self.half, self.floor, self.own, self.shift = new(), new(), new(), new(), new()
         self.goals, spread = (

@@ -151,24 +151,20 @@ class HostNoise:
         cut = (self.plan.block // self.plan.chunk, self.plan.chunk)
         return Noise(*(x.unflatten(1, cut).transpose(0, 1)[:count] for x in (self.z, self.chi)))
 
-    def unpack(self, drawn: Noise) -> Noise:
-        """A chunk as its model takes it, the chains' rows last; drawn: one of what `draw` gave, on any device."""
-        return Noise(*(self._rows(x) for x in drawn))
-
-    def _rows(self, tiles: Tensor) -> Tensor:
-        """(tiles, ..., TILE) -> (..., R)."""
-        out = tiles.new_empty(*tiles.shape[1:-1], len(self.chains))
-        for run in self.runs:
-            some = tiles[run.tiles, ..., run.lanes].movedim(0, -2)
-            out[..., run.rows].unflatten(-1, some.shape[-2:]).copy_(some)
-        return out
+    def unpack(self, drawn: Noise, out: Noise) -> None:
+        """A chunk into `out` as its model takes it, the chains' rows last; drawn: one of what `draw` gave, on any device."""
+        for tiles, rows in zip(drawn, out, strict=True):
+            for run in self.runs:
+                some = tiles[run.tiles, ..., run.lanes].movedim(0, -2)
+                rows[..., run.rows].unflatten(-1, some.shape[-2:]).copy_(some)
 
 
 class DeviceNoise:
     """The same laws from a counter on the device: what is handed over is the number of the chunk."""
 
     def __init__(self, context: Context, model: Any, chains: Sequence[Chain], plan: Plan, first: int):
-        self.model, self.plan, self.first = model, plan, first * (plan.block // plan.chunk)
+        self.model, self.chains, self.plan = model, chains, plan
+        self.first = first * (plan.block // plan.chunk)
         # The chain's own noise key, as 63 bits; tokens beyond a chain's own are masked below.
         keys = [context.streams.entropy("device", c.seed, *c.key) % 2**63 for c in chains]
         dof = [float(c.dimension - model.columns) for c in chains]
@@ -181,7 +177,7 @@ class DeviceNoise:
     def draw(self, k: int, count: int) -> Tensor:
         return torch.arange(count) + (self.first + k * self.per_block)
 
-    def unpack(self, number: Tensor) -> Noise:
+    def unpack(self, number: Tensor, out: Noise) -> None:
         """number: the chunk's, a 0-d int64 tensor on the device."""
         model, chunk = self.model, self.plan.chunk
         key = subkey(self.keys, number)
@@ -189,7 +185,8 @@ class DeviceNoise:
         z = normals(subkey(key, 0), chunk * model.columns * model.tokens, torch.float64).T.unflatten(0, shape)
         chis = model.tokens if model.per_token else 1
         chi = _chi_square(subkey(key, 1), self.dof, chunk * chis).T.unflatten(0, (chunk, chis))
-        return Noise(z * self.mask, chi * self.mask if model.per_token else chi)
+        torch.mul(z, self.mask, out=out.z)
+        out.chi.copy_(chi * self.mask if model.per_token else chi)
 
 
 def _chi_square(key: Tensor, dof: Tensor, size: int) -> Tensor:

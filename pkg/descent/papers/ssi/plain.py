@@ -18,6 +18,7 @@ from torch import Tensor
 from descent.papers.ssi import operations as op
 from descent.papers.ssi.chains import Model
 from descent.papers.ssi.links import fold
+from descent.papers.ssi.noise import Noise
 
 
 class Plain(NamedTuple):
@@ -29,7 +30,7 @@ class Plain(NamedTuple):
 class Work:
     """The memory of a chunk and the operations on it that its steps are, made once.
 
-    w (2, L, R): the state; s (L, R): the fields; pull (L, R): kappa times the slopes. z (steps, 2, L, R), chi (steps, L, R): the noise.
+    w (2, L, R): the state; s (L, R): the fields; pull (L, R): kappa times the slopes. z (steps, 2, L, R), chi (steps, L, R): the noise, zero at padding.
     kappa (L, R); root (R,): sqrt L. goals: what the loss compares with, a tensor a step. fields[i], move[i]: the operations of step i before and
     after its slopes.
     """
@@ -38,6 +39,7 @@ class Work:
         _, tokens, rows = w.shape
         self.w, (self.s, self.pull, self.kappa) = torch.empty_like(w), w.new_empty(3, tokens, rows).unbind(0)
         self.z, self.chi, self.root = w.new_empty(steps, *w.shape), w.new_empty(steps, tokens, rows), w.new_empty(rows)
+        self.noise = Noise(self.z, self.chi)
         self.goals: Sequence[Tensor] = ()
         product, squares, pull = torch.empty_like(w), torch.empty_like(w), self.pull
         square, left = squares.unbind(0)
@@ -78,10 +80,7 @@ def plain_network(
     autograd: slope differentiates a loss. Overlap: ||(m_1..m_L)||_2 / sqrt L.
     """
 
-    def prepare(on: Work, z: Tensor, chi: Tensor, constants: Any) -> None:
-        """z: (steps, 2, L, R); chi: (steps, L, R); both zero at padding."""
-        on.z.copy_(z)
-        on.chi.copy_(chi)
+    def prepare(on: Work, constants: Any) -> None:
         on.root.copy_(constants.root)
         on.kappa.copy_(constants.kappa)
         on.goals = target(on.z[:, 0], constants).unbind(0)

@@ -23,6 +23,7 @@ from torch import Tensor
 from descent.core.errors import SettingError
 from descent.papers.ssi import operations as op
 from descent.papers.ssi.chains import Model
+from descent.papers.ssi.noise import Noise
 
 
 class Single(NamedTuple):
@@ -47,6 +48,7 @@ class Work:
         self.drawn = w.new_empty(steps, tokens, columns, rows)
         self.z = w.new_empty(steps, 1, columns, rows) if averaged else self.drawn
         self.rest = w.new_empty(steps, rows)
+        self.noise = Noise(self.drawn.transpose(1, 2), self.rest[:, None])
         self.goals: Sequence[Tensor] = ()
         self.own = None if buffers is None else buffers(self.s, self.a, self.drawn[:, :, 0])
 
@@ -120,21 +122,18 @@ def single_vector(
     def work(state: Single, steps: int) -> Work:
         return Work(state.w, steps, tokens, mean is not None, buffers)
 
-    def prepare(on: Work, z: Tensor, chi: Tensor, constants: Any) -> None:
-        """z: (steps, columns, L, R); chi: (steps, 1, R)."""
-        drawn = on.drawn.copy_(z.transpose(1, 2))
-        on.rest.copy_(chi[:, 0])
+    def prepare(on: Work, constants: Any) -> None:
+        drawn = on.drawn
         if on.own is None:
             on.goals = target(drawn[:, :, 0], constants).unbind(0)
         else:
-            drawn.mul_(on.own.SCALE)
-            drawn[:, 1].neg_()
+            drawn.mul_(on.own.signs)
             on.rest.mul_(on.own.SCALE**2)
             target(drawn[:, :, 0], constants, on.own)
         if positional:  # P_l e in s_l and P_l in G are what a shifted Z_l1 gives
             drawn[:, :, 1] += constants.signs if on.own is None else on.own.SCALE
         if mean is not None:
-            on.z[:, 0] = mean(drawn.transpose(1, 2), constants)
+            on.z[:, 0] = mean(on.noise.z, constants)
 
     def step(on: Work, i: int, constants: Any) -> None:
         op.perform(on.fields[i])
