@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -165,3 +166,12 @@ def test_points_are_a_bernoulli_process(rate, size):
     assert counts.var() < 1.3 * rate * (1 - rate) * size + 1e-3
     hits = np.bincount(np.concatenate(many).astype(int), minlength=size) / 2000
     assert abs(hits - rate).max() < 5.5 * math.sqrt(rate * (1 - rate) / 2000) + 1e-6
+
+
+def test_points_go_on_where_the_last_gaps_ended():
+    """However many gaps are drawn at once: three a call, and all in one."""
+    few, all_at_once = np.random.default_rng(7), np.random.default_rng(7)
+    sparing: Any = SimpleNamespace(geometric=lambda rate, count: few.geometric(rate, 3))
+    got = points(sparing, 0.2, 500)
+    want = all_at_once.geometric(0.2, 200).cumsum() - 1
+    assert got.tolist() == want[want < 500].tolist() and len(got) > 50

@@ -89,6 +89,13 @@ def test_few_rows_are_done_one_by_one_many_and_contiguous_ones_at_once():
     assert len(op.multiply(random(1, 5), random(9, 5), torch.empty(9, 5, dtype=torch.float64))) == 1
 
 
+def test_the_same_memory_is_the_same_object_or_numpy_would_look_for_harm():
+    x, y = random(2, 5), random(5)
+    for call in op.add(x, y, x):
+        a, _, out = call.args  # pyright: ignore[reportFunctionMemberAccess] (a partial)
+        assert a is out
+
+
 def test_what_overflows_is_silent_on_the_host():
     huge, out = torch.full((3,), 1e300, dtype=torch.float64), torch.empty(3, dtype=torch.float64)
     with op.quiet(torch.device("cpu")):
