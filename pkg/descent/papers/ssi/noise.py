@@ -153,7 +153,8 @@ class HostNoise:
 
     def unpack(self, drawn: Noise, out: Noise) -> None:
         """A chunk into `out` as its model takes it, the chains' rows last; drawn: one of what `draw` gave, on any device."""
-        for tiles, rows in zip(drawn, out, strict=True):
+        for part, rows in zip(drawn, out, strict=True):
+            tiles = part.contiguous()  # read as it lies: the join jumps from tile to tile, and memory is slow at that
             for run in self.runs:
                 some = tiles[run.tiles, ..., run.lanes].movedim(0, -2)
                 rows[..., run.rows].unflatten(-1, some.shape[-2:]).copy_(some)
