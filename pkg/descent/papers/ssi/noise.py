@@ -113,16 +113,14 @@ def runs(places: Sequence[tuple[int, int]]) -> list[Run]:
     """The fewest runs that cover all rows; places: the tile and the lane of each."""
     found: list[Run] = []
     for row, (tile, lane) in enumerate(places):
-        if (
-            found and found[-1].tiles.stop == tile + 1 and found[-1].lanes.stop == lane
-        ):  # the next lane of the same tile
-            last = found.pop()
-            found.append(Run(slice(last.rows.start, row + 1), last.tiles, slice(last.lanes.start, lane + 1)))
+        last = found[-1] if found else None
+        if last and last.tiles.stop == tile + 1 and last.lanes.stop == lane:  # the next lane of the same tile
+            found[-1] = Run(slice(last.rows.start, row + 1), last.tiles, slice(last.lanes.start, lane + 1))
         else:
             found.append(Run(slice(row, row + 1), slice(tile, tile + 1), slice(lane, lane + 1)))
         if len(found) > 1 and found[-1].lanes == found[-2].lanes == slice(0, TILE) and found[-2].tiles.stop == tile:
-            last, before = found.pop(), found.pop()
-            found.append(Run(slice(before.rows.start, row + 1), slice(before.tiles.start, tile + 1), last.lanes))
+            whole = found.pop()  # the next tile after whole ones
+            found[-1] = Run(slice(found[-1].rows.start, row + 1), slice(found[-1].tiles.start, tile + 1), whole.lanes)
     return found
 
 

@@ -17,10 +17,13 @@ import torch
 from torch import Tensor
 
 Calls = list[Callable[[], Any]]
+"""What a recorded operation is: calls without arguments, in order."""
+
 FEW = 3  # so many operations on rows start in the time of one that broadcasts
 
 
 def add(a: Tensor, b: Tensor, out: Tensor) -> Calls:
+    """a + b into out, whose shape both are broadcast to; out may be a or b. So for the others."""
     return _record(np.add, torch.add, a, b, out)
 
 
