@@ -12,9 +12,10 @@ from torch.testing import assert_close
 from descent.core.checkpoint import FileCheckpoint
 from descent.core.context import Context
 from descent.core.errors import SettingError
+from descent.core.job import Variant
 from descent.core.streams import Streams
 from descent.core.tree import tree_map
-from descent.papers.ssi import links, single
+from descent.papers.ssi import links, single, transition
 from descent.papers.ssi.chains import run_chains
 from descent.papers.ssi.noise import Chain, HostNoise, Plan
 
@@ -56,11 +57,12 @@ def slow(seed: int, plan=PLAN, level: float = 0.5) -> float:
     source = HostNoise(CONTEXT, model, chains, plan, 0)
     for block in range(plan.steps // plan.block):
         noise = source.draw(block, plan.block // plan.chunk)
-        z, chi = noise.z.flatten(0, 1), noise.chi.flatten(0, 1)
+        z, chi = (x.flatten(0, 2)[..., seed % 8, None] for x in (noise.z, noise.chi))  # a tile of one chain: its place
         for i in range(plan.block):
             work = model.work(body, 1)
             work.w.copy_(body.w)
-            model.prepare(work, z[i : i + 1], chi[i : i + 1], constants)
+            work.noise.z[0], work.noise.chi[0] = z[i], chi[i]
+            model.prepare(work, constants)
             model.step(work, 0, constants)
             body = single.Single(work.w)
             if abs(float(body.w[0])) >= level:
@@ -97,6 +99,29 @@ def test_a_chain_does_not_notice_the_others_of_its_batch_to_the_bit():
         )
         assert (alone.trace.values["m"][:, 0] == whole.trace.values["m"][:, i]).all()
     assert passages(SEEDS).time[3] == passages(SEEDS[3:4]).time[0] == passages(SEEDS[::-1]).time[8]
+
+
+def test_an_attention_chain_has_its_bits_alone_and_at_any_place_of_a_batch():
+    """Both losses, whose tanh is done many numbers at a time; 3 to 11 rows leave every remainder."""
+    params = {"omega": 0.5, "width": 1.0, "rate": 0.4, "dimension": 40}
+
+    def path(seeds, losses=("sq", "fro")):
+        made = [Variant("sgd", {}, {**params, "loss": x}, seeds, takes=("dimension", "rate")) for x in losses]
+        chains = [Chain(seed, ("a",), 2, 40) for _ in losses for seed in seeds]
+        m = torch.full((len(chains),), 0.3, dtype=torch.float64)
+        model = transition.attention_model([Variant("sgd", {}, {"loss": "fro"}, ())])
+        constants = transition.constants_of(made, CONTEXT.device)
+        ran = run_chains(
+            CONTEXT, "a", model, chains, single.start(m, -m), constants, Plan(200, 100, 25),
+            measure=single.overlaps, at=(100, 200),
+        )  # fmt: skip
+        return np.stack([ran.trace.values[name].reshape(2, len(losses), -1) for name in ("m", "e")])
+
+    whole = path(range(-5, 6))
+    assert np.isfinite(whole).all() and len(np.unique(whole)) == whole.size
+    for seeds in ((0,), (-3, 5, 2), tuple(range(5, -2, -1))):
+        assert (path(seeds) == whole[..., [seed + 5 for seed in seeds]]).all()
+    assert (path((4,), ("fro",))[:, :, 0] == whole[:, :, 1, [9]]).all()
 
 
 def test_the_chunk_is_no_part_of_the_result():

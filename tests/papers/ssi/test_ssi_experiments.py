@@ -25,7 +25,11 @@ def job(experiment: str, *variants: tuple[str, dict], seeds=range(500, 504)) -> 
     made = []
     for method, params in variants:
         allowed = ROOM.allowed(experiment, method)
-        made.append(Variant(method, {}, with_defaults(allowed, allowed, params), tuple(seeds)))
+        made.append(
+            Variant(
+                method, {}, with_defaults(allowed, allowed, params), tuple(seeds), takes=ROOM.methods[method].settings
+            )
+        )
     return Job("ssi", experiment, "all", "smoke", "train", ROOM.experiments[experiment].module, (), tuple(made))
 
 
@@ -125,7 +129,10 @@ def test_the_measured_baselines_advance_the_same_chains():
     from descent.papers.ssi.cost import workload
 
     p = {"dimension": 50, "rate": 0.2, "omega": 0.5, "width": 1.0, "loss": "sq", "chains": 40, "chunk": 5}
-    ends = {m: workload(Variant(m, {}, p, (500,)), CONTEXT)() for m in ("sgd", "direct", "autograd")}
+    ends = {
+        m: workload(Variant(m, {}, p, (500,), takes=ROOM.methods[m].settings), CONTEXT)()
+        for m in ("sgd", "direct", "autograd")
+    }
     assert ends["sgd"].body.w.shape == (3, 40) and ends["direct"].w.shape == ends["autograd"].w.shape == (40, 50)
     m = {"sgd": ends["sgd"].body.w[0], **{k: ends[k].w[:, 0] / 50**0.5 for k in ("direct", "autograd")}}
     assert all(abs(float(x.mean()) - 0.3) < 0.05 and float(x.std()) > 0 for x in m.values())

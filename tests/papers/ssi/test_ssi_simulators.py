@@ -20,11 +20,12 @@ from torch.testing import assert_close
 
 from descent.core.context import Context
 from descent.core.streams import Streams
+from descent.core.tree import tree_map
 from descent.papers.ssi import links, plain, single
 from descent.papers.ssi.chains import Model, run_chains
 from descent.papers.ssi.direct import Direct, Vectors
 from descent.papers.ssi.law import run as law
-from descent.papers.ssi.noise import Chain, DeviceNoise, HostNoise, Plan
+from descent.papers.ssi.noise import Chain, DeviceNoise, HostNoise, Noise, Plan
 from descent.papers.ssi.transition import Constants
 
 CONTEXT = Context(torch.device("cpu"), Streams("ssi"), {})
@@ -52,7 +53,9 @@ def one_step(model, body, z, chi, constants):
     """A single step on z (columns, L, R) and chi (T, R)."""
     work = model.work(body, 1)
     work.w.copy_(body.w)
-    model.prepare(work, z[None], chi[None], constants)
+    work.noise.z[0] = z
+    work.noise.chi[0] = chi
+    model.prepare(work, constants)
     model.step(work, 0, constants)
     return type(body)(work.w)
 
@@ -85,14 +88,15 @@ def test_one_reduced_step_is_the_direct_step_on_the_same_tokens(seed, d, m, e, f
     residual[:, :2] = 0
     w[:, 2:] = 0
     w += unit(residual) * start.w[:, 2:3]
-    after = direct.overlaps(direct.step(Vectors(w), x))
+    tokens = math.sqrt(d) * x
+    after = direct.overlaps(direct.step(Vectors(w), tokens))
 
     z = math.sqrt(d) * torch.stack([x[..., 0], x[..., 1], torch.einsum("rld,rd->rl", x, unit(residual))])  # (3, R, L)
     z = z.transpose(1, 2)
     shifted = x.clone()
     shifted[..., 1] += SIGNS / math.sqrt(d)
     s = torch.einsum("rld,rd->lr", shifted, w)
-    assert_close(direct.fields(w, x), s)
+    assert_close(direct.fields(w, tokens), s)
     a = direct.slope(s, math.sqrt(d) * x[..., 0].T)
     rest = torch.einsum("lr,rld->rd", a, x) * math.sqrt(d)
     rest = rest - torch.einsum("rd,rd->r", rest, unit(residual))[:, None] * unit(residual)
@@ -174,7 +178,7 @@ def test_autograd_and_closed_form_direct_steps_agree():
     target = lambda z: links.teacher_diagonal(z, mixed)  # noqa: E731
     direct = Direct(lambda s, z: links.attention_slope(s, target(z)), SIGNS, rate=0.7, dimension=d)
     state = direct.start(f64([0.1, 0.2, 0.3, 0.4]), f64([0.4, -0.3, 0.2, 0.1]))
-    x = torch.from_numpy(np.random.default_rng(1).standard_normal((rows, 2, d))) / math.sqrt(d)
+    x = torch.from_numpy(np.random.default_rng(1).standard_normal((rows, 2, d)))
     by_autograd = direct.autograd_step(state, x, lambda s, z: links.attention_loss(s, target(z)))
     assert_close(direct.step(state, x).w, by_autograd.w, atol=1e-12, rtol=1e-10)
     assert_close(by_autograd.w.square().sum(-1), torch.full((rows,), float(d), dtype=torch.float64))
@@ -198,6 +202,16 @@ def test_overlaps_stay_on_the_sphere_and_hardly_move_at_small_rates(positional):
     assert (after.w - body.w).abs().max() < 30 * 1e-6 / d  # O(lr / d): the limit of lr -> 0, and of one step
 
 
+def chunk_of(source, drawn) -> Noise:
+    model, rows, steps = source.model, len(source.chains), source.plan.chunk
+    out = Noise(
+        torch.full((steps, model.columns, model.tokens, rows), np.nan, dtype=torch.float64),
+        torch.full((steps, model.tokens if model.per_token else 1, rows), np.nan, dtype=torch.float64),
+    )
+    source.unpack(drawn, out)
+    return out
+
+
 @pytest.mark.parametrize("noise", ["host", "device"])
 def test_noise_has_the_laws_of_its_definition(noise):
     model = plain_model(2)
@@ -205,11 +219,7 @@ def test_noise_has_the_laws_of_its_definition(noise):
     plan = Plan(4000, 4000, 2000, noise)
     source = {"host": HostNoise, "device": DeviceNoise}[noise](CONTEXT, model, chains, plan, 0)
     drawn = source.draw(0, 2)
-    parts = (
-        [source.unpack(drawn[i]) for i in range(2)]
-        if noise == "device"
-        else [type(drawn)(*(x[i] for x in drawn)) for i in range(2)]
-    )
+    parts = [chunk_of(source, tree_map(lambda x, i=i: x[i], drawn)) for i in range(2)]
     z, chi = (torch.cat(x).numpy() for x in zip(*parts, strict=True))
     assert z.shape == (4000, 2, 2, 2) and chi.shape == (4000, 2, 2)
     assert stats.kstest(z.ravel(), "norm").pvalue > 1e-3
@@ -226,8 +236,7 @@ def test_a_shorter_sequence_has_no_noise_at_its_padding_and_a_block_is_keyed(noi
     first, later = kind(CONTEXT, model, chains, plan, 0), kind(CONTEXT, model, chains, plan, 1)
 
     def take(source, k, i):
-        drawn = source.draw(k, 2)  # the host's stand until the next draw
-        return source.unpack(drawn[i] if noise == "device" else type(drawn)(*(x[i].clone() for x in drawn)))
+        return chunk_of(source, tree_map(lambda x: x[i], source.draw(k, 2)))
 
     a = take(first, 0, 0)
     assert a.z[:, :, 3, 0].eq(0).all() and a.chi[:, 3, 0].eq(0).all() and a.z[:, :, 3, 1].ne(0).all()
@@ -237,28 +246,15 @@ def test_a_shorter_sequence_has_no_noise_at_its_padding_and_a_block_is_keyed(noi
     assert torch.equal(take(alone, 0, 0).z[..., 0], a.z[..., 1])
 
 
-def test_a_chain_s_noise_is_that_of_its_own_streams_block_after_block():
-    model, plan = pe_model(), Plan(90, 30, 10)
-    chains = [Chain(500, ("x",), 2, 40), Chain(501, ("y", 3), 2, 60)]
-    source = HostNoise(CONTEXT, model, chains, plan, 1)
-    for k in (0, 2, 0):
-        drawn = source.draw(k, 3)
-        for row, chain in enumerate(chains):
-            normal = CONTEXT.streams.torch("normal", chain.seed, *chain.key, 1 + k)
-            want = torch.randn((30, 3, 2), generator=normal, dtype=torch.float32)
-            assert torch.equal(drawn.z.flatten(0, 1)[..., row], want)
-            gamma = CONTEXT.streams.numpy("gamma", chain.seed, *chain.key, 1 + k)
-            chi = 2 * gamma.standard_gamma((chain.dimension - 3) / 2, 30)
-            assert torch.equal(drawn.chi.flatten()[row::2], torch.from_numpy(chi).float())
-
-
 def test_laws_agree_after_many_steps_in_a_small_dimension():
     """1500 chains in d = 12, where a wrong number of degrees of freedom (9 of 12) would show."""
     from descent.core.job import Job, Variant
 
     base = {"dimension": 12, "rate": 0.8, "omega": 0.5, "width": 1.0, "loss": "sq", "start_m": 0.3, "start_e": 0.2,
             "steps": 100, "at": 50, "block": 100, "chunk": 50, "noise": "host"}  # fmt: skip
-    variants = tuple(Variant(method, {}, base, tuple(range(500, 2000))) for method in ("direct", "sgd"))
+    variants = tuple(
+        Variant(method, {}, base, tuple(range(500, 2000)), takes=("dimension", "rate")) for method in ("direct", "sgd")
+    )
     job = Job("ssi", "law", "all", "smoke", "train", "descent.papers.ssi.law", (), variants)
     frame = law(job, CONTEXT).frame(job)
     for (step, metric), rows in frame.groupby(["step", "metric"]):

@@ -3,7 +3,7 @@
 A chunk of steps is one call: on CUDA a captured graph, so that a step costs no Python; elsewhere the same function called
 directly, writing into memory that is made once. Chains of one experiment share a batch. One that has passed its
 threshold is dropped at the next border between segments, which changes nothing for the others: rows never mix, noise is keyed by
-the chain and its block (noise.py), and padding is exact (links.Fold).
+the chain and its block (noise.py), and padding is exact (links.fold).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from descent.core.errors import SettingError
 from descent.core.iterate import Trace, iterate
 from descent.core.method import Method
 from descent.core.tree import tree_map
+from descent.papers.ssi import operations as op
 from descent.papers.ssi.noise import Chain, Plan, source
 from descent.toolbox.capture import captured
 
@@ -30,8 +31,9 @@ from descent.toolbox.capture import captured
 class Model:
     """What a chain is. A body is a NamedTuple of one tensor w (..., R).
 
-    work(body, steps) -> the memory of a chunk of so many steps, `work.w` like the body's w: what is in it is the state.
-    prepare(work, z, chi, constants): all of a chunk that needs no state, at once. step(work, i, constants): its step i.
+    work(body, steps) -> the memory of a chunk of so many steps. `work.w`, like the body's w: what is in it is the state;
+    `work.noise`: where the chunk's noise is written.
+    prepare(work, constants): all of a chunk that needs no state, at once. step(work, i, constants): its step i.
     overlap(body) -> (..., R), of bodies with leading axes too.
     columns: normals a token and step. per_token: a chi-square a token (plain network) or one a chain.
     tokens: L, the padded length. autograd: a step differentiates a loss; others run in inference mode on the CPU, where PyTorch
@@ -39,7 +41,7 @@ class Model:
     """
 
     work: Callable[[Any, int], Any]
-    prepare: Callable[[Any, Tensor, Tensor, Any], None]
+    prepare: Callable[[Any, Any], None]
     step: Callable[[Any, int, Any], None]
     overlap: Callable[[Any], Tensor]
     columns: int
@@ -75,7 +77,7 @@ def descending(model: Model, constants: Any, threshold: Tensor | None, noise: An
     """A chunk of SGD steps of every chain as one step of a `Method`.
 
     constants: (named) tuple of tensors whose last axis is the rows R. threshold: (R,) levels of model.overlap; None: nobody stops.
-    noise: of noise.source, or anything that has its draw and unpack.
+    noise: of noise.source, or anything that has its plan, draw and unpack.
     """
 
     def init(body: Any) -> State:
@@ -90,20 +92,21 @@ def descending(model: Model, constants: Any, threshold: Tensor | None, noise: An
     def step(state: State, drawn: Any) -> tuple[State, Info]:
         # Only where starting operations is what costs: a captured graph starts none, and a device written in Python has no such views.
         quick = not model.autograd and state.alive.device.type == "cpu"
-        with torch.inference_mode() if quick else nullcontext():
-            z, chi = noise.unpack(drawn)
+        with torch.inference_mode() if quick else nullcontext(), op.quiet(state.alive.device):
             (w,), alive, steps = state
-            kind = len(z), w.shape, w.dtype, w.device
+            kind = w.shape, w.dtype, w.device
             if kind not in works:
-                works[kind] = model.work(state.body, len(z))
-            work = works[kind]
+                made = model.work(state.body, noise.plan.chunk)
+                path = None if threshold is None else w.new_empty(noise.plan.chunk, *w.shape)
+                works[kind] = made, path, () if path is None else [op.copy(made.w, seen) for seen in path.unbind(0)]
+            work, path, keep = works[kind]
             work.w.copy_(w)
-            model.prepare(work, z, chi, constants)
-            path = None if threshold is None else w.new_empty(len(z), *w.shape)
-            for i, seen in enumerate([None] * len(z) if path is None else path.unbind(0)):
+            noise.unpack(drawn, work.noise)
+            model.prepare(work, constants)
+            for i in range(noise.plan.chunk):
                 model.step(work, i, constants)
-                if seen is not None:
-                    seen.copy_(work.w)
+                if path is not None:
+                    op.perform(keep[i])
             if path is not None and threshold is not None:
                 # Written so that an overlap that is not a number has not arrived.
                 arrived = model.overlap(type(state.body)(path)) >= threshold

@@ -8,17 +8,18 @@ is batched as well, which is to its advantage.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
 from descent.core.context import Context
 from descent.core.job import Job, Variant
-from descent.core.tree import on_device
+from descent.core.tree import on_device, tree_map
 from descent.papers.ssi import single
 from descent.papers.ssi.chains import descending
 from descent.papers.ssi.direct import Direct
 from descent.papers.ssi.links import SIGNS, attention_against, attention_loss, teacher_diagonal
-from descent.papers.ssi.noise import Chain, HostNoise, Noise, Plan
+from descent.papers.ssi.noise import Chain, HostNoise, Plan
 from descent.papers.ssi.transition import attention_model, constants_of, teacher_of
 
 
@@ -30,7 +31,8 @@ def bench(job: Job, context: Context) -> dict[int, Callable[[], object]]:
 def workload(variant: Variant, context: Context) -> Callable[[], object]:
     """`chunk` steps of `chains` chains of the variant's method, noise drawn inside."""
     p, device = variant.params, context.device
-    rows = Variant(variant.method, variant.setting, p, tuple(range(500, 500 + p["chains"])))
+    seeds = tuple(range(504, 504 + p["chains"]))  # whole tiles of noise, as the study's
+    rows = replace(variant, seeds=seeds)
     teacher = teacher_of([rows], device)
     m = torch.full((p["chains"],), 0.3, dtype=torch.float64, device=device)
     steps = p["chunk"]
@@ -42,22 +44,22 @@ def workload(variant: Variant, context: Context) -> Callable[[], object]:
 
         def reduced() -> object:
             state, noise = method.init(single.start(m, m)), on_device(drawing.draw(0, -(-steps // 50)), device)
-            for z, chi in zip(*noise, strict=True):
-                state = method.update(state, Noise(z, chi))
+            for i in range(len(noise.z)):
+                state = method.update(state, tree_map(lambda x, i=i: x[i], noise))
             return state
 
         return reduced
     signs = torch.tensor(SIGNS, dtype=torch.float64, device=device)
-    direct = Direct(attention_against(teacher), signs, rate=p["rate"], dimension=p["dimension"])
+    direct = Direct(attention_against(teacher), signs, **variant.own)
     rng = context.streams.torch("bench", 0)
-    shape, scale = (p["chains"], 2, p["dimension"]), p["dimension"] ** -0.5
+    shape = (p["chains"], 2, p["dimension"])
     drawn, tokens = torch.empty(shape, dtype=torch.float32), torch.empty(shape, dtype=torch.float64)
 
     def full() -> object:
         state = direct.start(m, m)
         for _ in range(steps):
             torch.randn(shape, generator=rng, out=drawn)
-            x = tokens.copy_(drawn).mul_(scale).to(device)
+            x = tokens.copy_(drawn).to(device)
             if variant.method == "direct":
                 state = direct.step(state, x)
             else:

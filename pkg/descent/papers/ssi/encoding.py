@@ -43,7 +43,7 @@ def _one(variant: Variant, context: Context, records: Records) -> None:
         lambda z, c: (z[:, 0] - z[:, 1]) * math.sqrt(0.5), lambda s, y, c: trace_slope(s, y), 2, positional=positional
     )
     begin = torch.full((len(variant.seeds),), p["start"] * p["dimension"] ** -0.5, dtype=torch.float64).to(device)
-    kappa, plan = column([variant], lambda v: p["rate"] / p["dimension"], device), plan_of([variant])
+    kappa, plan = column([variant], lambda v: single.kappa(**v.own), device), plan_of([variant])
     passages = run_chains(
         context, variant.method, model, [Chain(seed, (), 2, p["dimension"]) for seed in variant.seeds],
         single.start(begin, begin if positional else None),

@@ -23,11 +23,10 @@ def run(job: Job, context: Context) -> Records:
     records = Records()
     for variant in job.variants:
         p = variant.params
-        rate = p["rate"] if variant.method == "flow_noise" else 0.0
         times = p["time"] * (np.arange(p["records"]) + 1) / p["records"]
         student = mixed(p["omega"], p["width"])
-        curve = flow(student, (p["start_m"], p["start_e"]), times.tolist(), rate=rate, n=p["nodes"])
-        records.array(name_of(rate), np.column_stack([times, curve]))
+        curve = flow(student, (p["start_m"], p["start_e"]), times.tolist(), n=p["nodes"], **variant.own)
+        records.array(name_of(variant.own.get("rate", 0.0)), np.column_stack([times, curve]))
         for i, name in enumerate(("m", "e")):
             values = np.repeat(curve[:, i : i + 1], len(variant.seeds), axis=1)
             records.add(variant, name, values, step=np.arange(len(times)) + 1)

@@ -33,11 +33,15 @@ class Constants(NamedTuple):
     used: Tensor
 
 
-def rate(variant: Variant) -> float:
-    """lr, falling with d as the order asks."""
-    p = variant.params
-    d = p["dimension"]
-    return p["rate"] / {"one": 1.0, "log": math.log(d), "root": math.sqrt(d)}[p["rate_decay"]]
+def slowed(decay: str, dimension: int) -> float:
+    """What lr is divided by as d grows, which the order asks for."""
+    return {"one": 1.0, "log": math.log(dimension), "root": math.sqrt(dimension)}[decay]
+
+
+def escape(order: int, start: float, level: float, decay: str, *, dimension: int, rate: float) -> float:
+    """Steps of the flow from the overlap start / sqrt d to `level` at the slowed rate."""
+    lr = rate / slowed(decay, dimension)
+    return escape_time(order, start * dimension**-0.5, level, rate=lr, dimension=dimension)
 
 
 def run(job: Job, context: Context) -> Records:
@@ -45,13 +49,7 @@ def run(job: Job, context: Context) -> Records:
     for variant in job.variants:
         if variant.method == "escape":
             p = variant.params
-            time = escape_time(
-                p["order"],
-                p["start"] * p["dimension"] ** -0.5,
-                p["level"],
-                rate=rate(variant),
-                dimension=p["dimension"],
-            )
+            time = escape(p["order"], p["start"], p["level"], p["rate_decay"], **variant.own)
             records.add(variant, "time", [time] * len(variant.seeds))
     moving = [v for v in job.variants if v.method == "sgd"]
     for group in programs(moving, lambda v: tuple(v.params[n] for n in ("steps", "block", "chunk", "noise"))):
@@ -62,7 +60,8 @@ def run(job: Job, context: Context) -> Records:
 def _together(variants: list[Variant], context: Context, records: Records) -> None:
     device = context.device
     used = torch.stack([column(variants, lambda v, j=j: v.params["order"] > j, device) for j in range(TOKENS)])
-    kappa = column(variants, lambda v: rate(v) / v.params["dimension"], device)
+    slow = lambda v: slowed(v.params["rate_decay"], v.params["dimension"])  # noqa: E731
+    kappa = column(variants, lambda v: single.kappa(**v.own) / slow(v), device)
     model = single.single_vector(
         lambda z, c: product(z, c.used)[1], lambda s, y, c: product_slope(s, y, c.used), TOKENS, positional=False
     )

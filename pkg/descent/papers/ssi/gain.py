@@ -53,10 +53,10 @@ def _program(variant: Variant) -> tuple:
     return variant.method, link, p["activation"], length, p["steps"], p["block"], p["chunk"], p["noise"], p["points"]
 
 
-def rate(variant: Variant) -> float:
-    """The learning rate of a variant, which may be scaled by its length."""
-    p = variant.params
-    return p["rate"] * {"one": 1.0, "length": float(p["length"]), "root": p["length"] ** 0.5}[p["rate_scaling"]]
+def kappa(length: int, *, dimension: int, rate: float, rate_scaling: str) -> float:
+    """lr/d of a student of `length` tokens, by which its learning rate may be scaled: length, or root for its square root."""
+    scale = {"one": 1.0, "length": float(length), "root": length**0.5}[rate_scaling]
+    return single.kappa(dimension=dimension, rate=rate * scale)
 
 
 def sequence(variants: list[Variant], tokens: int, device: torch.device) -> Sequence:
@@ -106,7 +106,7 @@ def _together(variants: list[Variant], context: Context, records: Records) -> No
     curves = p["points"] > 0
     passages = run_chains(
         context, "-".join(map(str, _program(variants[0]))), model, chains, body,
-        Constants(column(variants, lambda v: rate(v) / v.params["dimension"], device), 1 / on.inverse, on), plan,
+        Constants(column(variants, lambda v: kappa(v.params["length"], **v.own), device), 1 / on.inverse, on), plan,
         threshold=column(variants, lambda v: v.params["level"] * unit(v), device),
         measure=(lambda state: {"overlap": model.overlap(state)}) if curves else None,
         at=curve_points(plan, p["points"]) if curves else (),

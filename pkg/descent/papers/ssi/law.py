@@ -46,13 +46,13 @@ def _direct(variant: Variant, context: Context):
     p, device = variant.params, context.device
     teacher = teacher_of([variant], device)
     signs = torch.tensor(SIGNS, dtype=torch.float64).to(device)
-    direct = Direct(attention_against(teacher), signs, rate=p["rate"], dimension=p["dimension"])
-    shape, scale = (2, p["dimension"]), p["dimension"] ** -0.5
+    direct = Direct(attention_against(teacher), signs, **variant.own)
+    shape = (2, p["dimension"])
 
     def draw(k: int, count: int) -> torch.Tensor:
         x = context.streams.normal("tokens", variant.seeds, (count, *shape), k, dtype=torch.float32)
         turned = torch.empty(count, len(variant.seeds), *shape, dtype=torch.float64)
-        return turned.copy_(x.transpose(0, 1)).mul_(scale)
+        return turned.copy_(x.transpose(0, 1))
 
     _, trace = iterate(
         context, "direct", direct.start(*_starts(variant, device)), direct.method(draw), steps=p["steps"], block=BLOCK,

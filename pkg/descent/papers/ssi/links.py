@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from descent.core.errors import SettingError
+from descent.papers.ssi import operations as op
 
 SIGNS = (1.0, -1.0)  # the opposite positional encoding of two tokens: P_1 = p, P_2 = -p
 
@@ -34,29 +35,6 @@ def fold(x: Tensor) -> Tensor:
         size //= 2
         x = x.unflatten(-2, (2, size)).sum(-3)
     return x.sum(-2)
-
-
-class Fold:
-    """The same sum of a buffer (..., L, R), in place and without a new tensor: what is called gives (..., R), and the buffer is lost.
-
-    The views that it adds are made once. Where L is no power of two there is nothing to pad, and the sum is taken as a whole.
-    """
-
-    def __init__(self, buffer: Tensor):
-        size = buffer.shape[-2]
-        self.buffer, self.halves = buffer, []
-        self.whole = bool(size & (size - 1))
-        while size > 1 and not self.whole:
-            size //= 2
-            self.halves.append((buffer[..., :size, :], buffer[..., size : 2 * size, :]))
-        self.sum = buffer[..., 0, :]
-
-    def __call__(self) -> Tensor:
-        if self.whole:
-            return self.buffer.sum(-2)
-        for low, high in self.halves:
-            low.add_(high)
-        return self.sum
 
 
 def padded(length: int) -> int:
@@ -156,34 +134,73 @@ def _through_products(b: Tensor, s: Tensor) -> Tensor:
 
 
 class Pair:
-    """What `attention_slope_into` works in: s and a (2, R), and for a chunk of `steps` the goals (steps, 2, R).
+    """The slopes of the attention matrix against goals, as operations on memory made once.
 
-    All is mirrored: s = (s_1, -s_2), a = kappa (dl/ds_1, -dl/ds_2). That leaves a_l Z_l as it is where the second token's
-    noise is turned as well, and spares the signs: the diagonal of att is sigmoid(s_l (s_1 + s_2)) for both tokens.
+    s and a (2, R): read (and lost) and written by the operations `slopes[i]`; zstar (steps, 2, R): what step i is compared with comes of
+    zstar[i] and the teacher once `aim` is called. All is mirrored and scaled: s = SCALE (s_1, -s_2), zstar alike, a = kappa (dl/ds_1, -dl/ds_2) / SCALE.
+    That leaves kappa a_l Z_l as it is where the noise is turned and scaled too, and spares signs and factors. frobenius: whether some rows
+    have the loss sqrt(2 l_sq).
+
+    Each row of a softmax over two entries counts twice, times 1/2: l_sq = D_1^2 + D_2^2, D = diag T - diag att. In the unscaled
+    x_l = s_l (s_1 + s_2) the diagonal is p = sigmoid(x), dl/dx = -2 D p (1 - p) = d (1 - t^2) / 4 with t = tanh(x / 2), the goal
+    2 diag T - 1 and d = t - goal = -2 D; and dl/ds_l = dl/dx_l (s_1 + s_2) + dl/dx . s.
     """
 
-    def __init__(self, s: Tensor, a: Tensor, steps: int = 0):
-        self.s, self.a = s, a
-        self.fields, self.squares = s.unbind(0), a.unbind(0)
-        self.p, self.b = torch.empty_like(s), torch.empty_like(s)
-        self.gap, self.double = s.new_empty(s.shape[1:]), s.new_empty(s.shape[1:])
-        self.goal, self.spread = s.new_empty(steps, *s.shape), s.new_empty(steps, 1, *s.shape[1:])
-        self.frobenius: tuple[Tensor, Tensor, Tensor] | None = None
+    SCALE = math.sqrt(0.5)
 
-    def weigh(self, kappa: Tensor | float, frobenius: Tensor | None) -> None:
+    def __init__(self, s: Tensor, a: Tensor, zstar: Tensor, frobenius: bool = False):
+        self.signs = torch.full_like(s[:, None, :1], self.SCALE)
+        self.signs[1].neg_()
+        self.mixed, new = frobenius, lambda: torch.empty_like(s)
+        self.kappa, self.half, self.floor, self.own, self.shift = new(), new(), new(), new(), new()
+        self.goals, spread = (
+            torch.empty_like(zstar, memory_format=torch.contiguous_format),
+            torch.empty_like(zstar[:, :1]),
+        )
+        self.to_aim = [
+            *op.add(zstar[:, :1], zstar[:, 1:], spread),
+            *op.multiply(zstar, spread, self.goals),
+            *op.tanh(self.goals, self.goals),
+            *op.multiply(self.goals, self.own, self.goals),
+            *op.add(self.goals, self.shift, self.goals),
+        ]
+        h, t, d, both = new(), new(), new(), new()
+        before = [*op.add(s[:1], s[1:], h), *op.multiply(s, h, t), *op.tanh(t, t)]
+        divided = [
+            *op.multiply(d, d, a),
+            *op.add(a[:1], a[1:], both),
+            *op.multiply(both, self.half, both),
+            *op.add(both, self.floor, both),
+            *op.sqrt(both, both),
+            *op.divide(d, both, d),
+        ]
+        after = [
+            *(divided if frobenius else ()),
+            *op.multiply(t, t, t),
+            *op.add_product(d, t, d, t, d, -1),
+            *op.multiply(d, self.kappa, d),
+            *op.multiply(s, d, s),
+            *op.add(s[:1], s[1:], both),
+            *op.add_product(both, d, h, d, a),
+        ]
+        self.slopes = [[*before, *op.subtract(t, goal, d), *after] for goal in self.goals.unbind(0)]
+
+    def weigh(self, kappa: Tensor, frobenius: Tensor | None) -> None:
         """The learning rate over d (R,), which the slopes carry, and which rows have the loss sqrt(2 l_sq)."""
-        self.double.fill_(2).mul_(kappa)
-        if frobenius is not None:
-            # b is divided by the root of half |2 kappa D|^2 + floor: of 2 |D|^2, or of 1; tiny, so that D = 0 stays finite.
-            half = 2 / self.double.square() * frobenius
-            floor = torch.ones_like(half).masked_fill_(frobenius, torch.finfo(half.dtype).tiny)
-            self.frobenius = half, floor, torch.empty_like(half)
+        self.kappa.copy_(kappa).div_(2)
+        if self.mixed and frobenius is not None:
+            # d is divided by the root of half |d|^2 + floor: of 2 l_sq, or of 1; tiny, so that d = 0 stays finite.
+            self.half.copy_(frobenius).div_(2)
+            self.floor.fill_(1).masked_fill_(frobenius, torch.finfo(self.floor.dtype).tiny)
 
-    def aim(self, zstar: Tensor, teacher: Mixed) -> Tensor:
-        """The goals -2 kappa diag T of mirrored fields zstar (steps, 2, R)."""
-        torch.add(zstar[:, :1], zstar[:, 1:], out=self.spread)
-        goal = torch.mul(zstar, self.spread, out=self.goal).sigmoid_()
-        return goal.mul_(self.double * (teacher.omega - 1)).sub_(self.double * teacher.omega * teacher.level)
+    def teach(self, teacher: Mixed) -> None:
+        """Whose diagonal the goals are of."""
+        self.own.copy_(1 - teacher.omega)
+        self.shift.copy_(teacher.omega * (2 * teacher.level - 1))
+
+    def aim(self) -> None:
+        """The goals 2 diag T - 1 of what zstar holds now."""
+        op.perform(self.to_aim)
 
 
 def attention_slope(s: Tensor, target: Tensor, frobenius: Tensor | None = None) -> Tensor:
@@ -191,51 +208,38 @@ def attention_slope(s: Tensor, target: Tensor, frobenius: Tensor | None = None) 
 
     frobenius: (R,) bool, the rows whose loss is sqrt(2 l_sq); None when there are none.
     """
-    on = Pair(torch.stack([s[0], -s[1]]), torch.empty_like(s))
-    on.weigh(1.0, frobenius)
-    attention_slope_into(on, -2 * target)
-    on.squares[1].neg_()
-    return on.a
+    mirrored, slope = Pair.SCALE * torch.stack([s[0], -s[1]]), torch.empty_like(s)
+    on = Pair(mirrored, slope, torch.empty_like(s)[None], frobenius is not None)
+    on.weigh(torch.ones_like(s), frobenius)
+    on.goals.copy_(2 * target - 1)
+    with op.quiet(s.device):
+        op.perform(on.slopes[0])
+    slope[1].neg_()
+    return slope.mul_(Pair.SCALE)
 
 
 def attention_against(teacher: Mixed) -> Callable[[Tensor, Tensor], Tensor]:
     """slope(s, zstar) -> dl/ds (2, R) of the loss "sq" against one teacher, in memory made once: it stands until the next call."""
-    made: dict[torch.Size, tuple[Pair, Tensor, Tensor]] = {}
+    made: dict[torch.Size, tuple[Pair, Tensor, Tensor, Tensor, Tensor]] = {}
 
     def slope(s: Tensor, zstar: Tensor) -> Tensor:
         if s.shape not in made:
-            on = Pair(torch.empty_like(s), torch.empty_like(s), 1)
-            on.weigh(1.0, None)
-            signs = torch.ones_like(s[:, :1])  # SIGNS, made on the device
+            fields, slopes, seen = torch.empty_like(s), torch.empty_like(s), torch.empty_like(s)
+            signs = torch.full_like(s, Pair.SCALE)
             signs[1].neg_()
-            made[s.shape] = on, torch.empty_like(s)[None], signs
-        on, mirrored, signs = made[s.shape]
-        torch.mul(s, signs, out=on.s)
-        torch.mul(zstar, signs, out=mirrored[0])
-        attention_slope_into(on, on.aim(mirrored, teacher)[0])
-        return on.a.mul_(signs)
+            pair = Pair(fields, slopes, seen[None])
+            pair.weigh(torch.ones_like(s), None)
+            pair.teach(teacher)
+            made[s.shape] = pair, fields, slopes, seen, signs
+        on, fields, slopes, seen, signs = made[s.shape]
+        torch.mul(s, signs, out=fields)
+        torch.mul(zstar, signs, out=seen)
+        with op.quiet(s.device):
+            on.aim()
+            op.perform(on.slopes[0])
+        return slopes.mul_(signs)
 
     return slope
-
-
-def attention_slope_into(on: Pair, goal: Tensor) -> None:
-    """kappa times the mirrored slopes into on.a, from on.s, which is lost; goal (2, R): -2 kappa diag T.
-
-    Each row of a softmax over two entries counts twice, times 1/2: l_sq = D_1^2 + D_2^2, D = diag T - diag att. With the
-    mirrored x_l = s_l (s_1 + s_2) the diagonal is p = sigmoid(x), b = dl/dx = -2 D p (1 - p), and dl/ds_l = b_l (s_1 + s_2) + b . s.
-    """
-    gap = torch.add(*on.fields, out=on.gap)
-    p = torch.mul(on.s, gap, out=on.p).sigmoid_()
-    b = torch.addcmul(goal, p, on.double, out=on.b)
-    if on.frobenius is not None:
-        half, floor, norm = on.frobenius
-        torch.mul(b, b, out=on.a)
-        torch.add(*on.squares, out=norm)
-        b.mul_(torch.addcmul(floor, norm, half, out=norm).rsqrt_())
-    b.mul_(p.addcmul_(p, p, value=-1))
-    on.s.mul_(b)
-    first, second = on.fields
-    torch.addcmul(first.add_(second), b, gap, out=on.a)
 
 
 def attention_loss(s: Tensor, target: Tensor, frobenius: Tensor | None = None) -> Tensor:

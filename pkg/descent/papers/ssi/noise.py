@@ -1,9 +1,11 @@
-"""The random numbers of chains: on the host a stream a chain and block, or on the device from a counter.
+"""The random numbers of chains: on the host a stream a tile of chains and block, or on the device from a counter.
 
 A step of a chain takes `columns` normals a token and one chi-square (a token's own in the plain network). Normals are drawn in
-single precision, whose rounding (2^-24) lies far below what any law here could show, and used in the chains' own. The host's
-are drawn a chain at a time, since a chain's numbers may not depend on the others of its batch, into rows that are turned over
-once a block: chains are the last axis of everything that follows.
+single precision, whose rounding (2^-24) lies far below what any law here could show, and used in the chains' own.
+
+A chain's numbers may not depend on the others of its batch, and chains are the last axis of everything that follows. So the host draws
+tiles: of TILE neighbouring seeds at once, whichever of them are there, with the seed as the fastest axis. A tile lies as it is
+used, and a lone chain pays for TILE, which nobody notices beside its step.
 """
 
 from __future__ import annotations
@@ -17,8 +19,11 @@ import torch
 from torch import Tensor
 
 from descent.core.context import Context
+from descent.core.streams import Streams
+from descent.papers.ssi.chi_square import chi_square
 from descent.toolbox.counter import normals, subkey, words
 
+TILE = 8  # seeds of a tile: numbers of seeds are mostly multiples of 8, and a line of a cache holds 8 doubles
 TRIES = 4  # of Marsaglia and Tsang's rejection on the device; see `_chi_square`
 
 
@@ -58,55 +63,107 @@ def source(context: Context, model: Any, chains: Sequence[Chain], plan: Plan, fi
     return kind(context, model, chains, plan, first)
 
 
+class Tile(NamedTuple):
+    """The chains of seeds TILE * number to TILE * (number + 1) - 1 that have the same key, tokens and dimension."""
+
+    number: int
+    key: tuple[int | str, ...]
+    tokens: int
+    dimension: int
+
+    @classmethod
+    def of(cls, chain: Chain) -> tuple[Tile, int]:
+        """The tile of a chain and its place there, in [0, TILE)."""
+        number, lane = divmod(chain.seed, TILE)
+        return cls(number, chain.key, chain.tokens, chain.dimension), lane
+
+    def draw(self, streams: Streams, model: Any, block: int, z: Tensor, chi: Tensor) -> None:
+        """One block into z (steps, columns, L, TILE) and chi (steps, L or 1, TILE), float32; what lies at padding stays.
+
+        Always drawn whole, and the normals first: models of a chi-square a chain and of one a token see the same sequences.
+        """
+        generator = streams.torch("noise", self.number, *self.key, block)
+        each = self.tokens if model.per_token else 1
+        _normals(generator, z[:, :, : self.tokens])
+        drawn = _normals(generator, chi[:, :each])
+        decider = streams.numpy("rejection", self.number, *self.key, block)
+        chi_square(self.dimension - model.columns).turn(drawn.view(-1).numpy(), decider)
+        if drawn.data_ptr() != chi.data_ptr():
+            chi[:, :each] = drawn
+
+
+def _normals(generator: torch.Generator, out: Tensor) -> Tensor:
+    """Standard normals in `out`; what is given back is contiguous: it, or a copy. Their order is that of a contiguous tensor."""
+    if out.is_contiguous():
+        return torch.randn(out.shape, generator=generator, out=out)
+    drawn = torch.randn(out.shape, generator=generator, dtype=out.dtype)
+    out.copy_(drawn)
+    return drawn
+
+
+class Run(NamedTuple):
+    """Neighbouring rows that are neighbours in their tiles as well: whole tiles, or some lanes of one."""
+
+    rows: slice
+    tiles: slice
+    lanes: slice
+
+
+def runs(places: Sequence[tuple[int, int]]) -> list[Run]:
+    """The fewest runs that cover all rows; places: the tile and the lane of each."""
+    found: list[Run] = []
+    for row, (tile, lane) in enumerate(places):
+        last = found[-1] if found else None
+        if last and last.tiles.stop == tile + 1 and last.lanes.stop == lane:  # the next lane of the same tile
+            found[-1] = Run(slice(last.rows.start, row + 1), last.tiles, slice(last.lanes.start, lane + 1))
+        else:
+            found.append(Run(slice(row, row + 1), slice(tile, tile + 1), slice(lane, lane + 1)))
+        if len(found) > 1 and found[-1].lanes == found[-2].lanes == slice(0, TILE) and found[-2].tiles.stop == tile:
+            whole = found.pop()  # the next tile after whole ones
+            found[-1] = Run(slice(found[-1].rows.start, row + 1), slice(found[-1].tiles.start, tile + 1), whole.lanes)
+    return found
+
+
 class HostNoise:
-    """PyTorch's normals and NumPy's gammas, a stream of each for every chain and block.
+    """A stream for every tile and block. Chains that share a tile share its draw: the two losses of a seed, say.
 
     A block takes the memory of the one before: to fault fresh pages in would cost a third of what the numbers do.
     """
 
     def __init__(self, context: Context, model: Any, chains: Sequence[Chain], plan: Plan, first: int):
         self.streams, self.model, self.chains, self.plan, self.first = context.streams, model, chains, plan, first
-        rows, chis = len(chains), model.tokens if model.per_token else 1
-        self.z = torch.zeros(rows, plan.block, model.columns, model.tokens, dtype=torch.float32)
-        self.chi = torch.zeros(rows, plan.block, chis, dtype=torch.float32)
-        self.turned = [x.flatten(1).new_empty(x[0].numel(), rows) for x in (self.z, self.chi)]
+        numbers: dict[Tile, int] = {}
+        places = [(numbers.setdefault(tile, len(numbers)), lane) for tile, lane in map(Tile.of, chains)]
+        self.tiles, self.runs = list(numbers), runs(places)
+        chis = model.tokens if model.per_token else 1
+        self.z = torch.zeros(len(numbers), plan.block, model.columns, model.tokens, TILE, dtype=torch.float32)
+        self.chi = torch.zeros(len(numbers), plan.block, chis, TILE, dtype=torch.float32)
 
     def draw(self, k: int, count: int) -> Noise:
-        """`count` chunks of block `first + k`, leading axis count. Always drawn whole: a shorter run is a prefix.
+        """`count` chunks of block `first + k`, leading axes count and tiles, last axis lanes; `unpack` makes rows of them.
 
-        They stand until the next draw.
+        A block is always drawn whole: a shorter run is a prefix. The numbers stand until the next draw.
         """
-        model, steps, z_rows, chi_rows = self.model, self.plan.block, self.z.unbind(0), self.chi.numpy()
-        for row, chain in enumerate(self.chains):
-            normal = self.streams.torch("normal", chain.seed, *chain.key, self.first + k)
-            gamma = self.streams.numpy("gamma", chain.seed, *chain.key, self.first + k)
-            shape, padded = (steps, model.columns, chain.tokens), chain.tokens < model.tokens
-            if padded:
-                z_rows[row][..., : chain.tokens] = torch.randn(shape, generator=normal, dtype=torch.float32)
-            else:
-                torch.randn(shape, generator=normal, out=z_rows[row])
-            each = chain.tokens if model.per_token else 1
-            drawn = 2 * gamma.standard_gamma((chain.dimension - model.columns) / 2, steps * each)
-            if model.per_token and padded:
-                chi_rows[row, :, :each] = drawn.reshape(steps, each)
-            else:
-                chi_rows[row].reshape(-1)[:] = drawn
-        cut = (self.plan.block // self.plan.chunk, self.plan.chunk, -1)
-        z, chi = (
-            turned.copy_(x.flatten(1).T).unflatten(0, cut)[:count]
-            for turned, x in zip(self.turned, (self.z, self.chi), strict=True)
-        )
-        return Noise(z.unflatten(2, (model.columns, model.tokens)), chi)
+        for tile, z, chi in zip(self.tiles, self.z.unbind(0), self.chi.unbind(0), strict=True):
+            tile.draw(self.streams, self.model, self.first + k, z, chi)
+        cut = (self.plan.block // self.plan.chunk, self.plan.chunk)
+        return Noise(*(x.unflatten(1, cut).transpose(0, 1)[:count] for x in (self.z, self.chi)))
 
-    def unpack(self, drawn: Noise) -> Noise:
-        return drawn
+    def unpack(self, drawn: Noise, out: Noise) -> None:
+        """A chunk into `out` as its model takes it, the chains' rows last; drawn: one of what `draw` gave, on any device."""
+        for part, rows in zip(drawn, out, strict=True):
+            tiles = part.contiguous()  # read as it lies: the join jumps from tile to tile, and memory is slow at that
+            for run in self.runs:
+                some = tiles[run.tiles, ..., run.lanes].movedim(0, -2)
+                rows[..., run.rows].unflatten(-1, some.shape[-2:]).copy_(some)
 
 
 class DeviceNoise:
     """The same laws from a counter on the device: what is handed over is the number of the chunk."""
 
     def __init__(self, context: Context, model: Any, chains: Sequence[Chain], plan: Plan, first: int):
-        self.model, self.plan, self.first = model, plan, first * (plan.block // plan.chunk)
+        self.model, self.chains, self.plan = model, chains, plan
+        self.first = first * (plan.block // plan.chunk)
         # The chain's own noise key, as 63 bits; tokens beyond a chain's own are masked below.
         keys = [context.streams.entropy("device", c.seed, *c.key) % 2**63 for c in chains]
         dof = [float(c.dimension - model.columns) for c in chains]
@@ -119,7 +176,7 @@ class DeviceNoise:
     def draw(self, k: int, count: int) -> Tensor:
         return torch.arange(count) + (self.first + k * self.per_block)
 
-    def unpack(self, number: Tensor) -> Noise:
+    def unpack(self, number: Tensor, out: Noise) -> None:
         """number: the chunk's, a 0-d int64 tensor on the device."""
         model, chunk = self.model, self.plan.chunk
         key = subkey(self.keys, number)
@@ -127,7 +184,8 @@ class DeviceNoise:
         z = normals(subkey(key, 0), chunk * model.columns * model.tokens, torch.float64).T.unflatten(0, shape)
         chis = model.tokens if model.per_token else 1
         chi = _chi_square(subkey(key, 1), self.dof, chunk * chis).T.unflatten(0, (chunk, chis))
-        return Noise(z * self.mask, chi * self.mask if model.per_token else chi)
+        torch.mul(z, self.mask, out=out.z)
+        out.chi.copy_(chi * self.mask if model.per_token else chi)
 
 
 def _chi_square(key: Tensor, dof: Tensor, size: int) -> Tensor:

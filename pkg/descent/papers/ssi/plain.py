@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from descent.papers.ssi import operations as op
 from descent.papers.ssi.chains import Model
-from descent.papers.ssi.links import Fold, fold
+from descent.papers.ssi.links import fold
+from descent.papers.ssi.noise import Noise
 
 
 class Plain(NamedTuple):
@@ -26,25 +28,37 @@ class Plain(NamedTuple):
 
 
 class Work:
-    """The memory of a chunk and the views of it that its steps need, made once.
+    """The memory of a chunk and the operations on it that its steps are, made once.
 
-    w: the state. z (steps, 2, L, R), chi (steps, L, R): the noise. goals: what the loss compares with, a tensor a step.
+    w (2, L, R): the state; s (L, R): the fields; pull (L, R): kappa times the slopes. z (steps, 2, L, R), chi (steps, L, R): the noise, zero at padding.
+    kappa (L, R); root (R,): sqrt L. goals: what the loss compares with, a tensor a step. fields[i], move[i]: the operations of step i before and
+    after its slopes.
     """
 
     def __init__(self, w: Tensor, steps: int):
         _, tokens, rows = w.shape
-        self.w = torch.empty_like(w)
-        self.residual = self.w[1]
-        self.product = torch.empty_like(w)
-        self.parts = self.product.unbind(0)
-        self.s = w.new_empty(tokens, rows)
-        self.square = torch.empty_like(w)
-        self.squares = self.square.unbind(0)
-        self.total = w.new_empty(tokens, rows)
-        self.sum = Fold(self.total)
-        self.z, self.chi = w.new_empty(steps, *w.shape), w.new_empty(steps, tokens, rows)
-        self.views = list(zip(self.z.unbind(0), self.chi.unbind(0), strict=True))
+        self.w, (self.s, self.pull, self.kappa) = torch.empty_like(w), w.new_empty(3, tokens, rows).unbind(0)
+        self.z, self.chi, self.root = w.new_empty(steps, *w.shape), w.new_empty(steps, tokens, rows), w.new_empty(rows)
+        self.noise = Noise(self.z, self.chi)
         self.goals: Sequence[Tensor] = ()
+        product, squares, pull = torch.empty_like(w), torch.empty_like(w), self.pull
+        square, left = squares.unbind(0)
+        to_total, total = op.fold(square)
+        summed = op.add(product[0], product[1], self.s)
+        moved = [
+            *op.subtract(self.w, product, self.w),
+            *op.multiply(self.w, self.w, squares),
+            *op.multiply(pull, pull, pull),
+        ]
+        scaled = [
+            *op.add(left, pull, left), *op.sqrt(left, self.w[1]), *op.add(square, left, square), *to_total,
+            *op.sqrt(total, total), *op.divide(self.root, total, total), *op.multiply(self.w, total, self.w),
+        ]  # fmt: skip
+        self.fields = [[*op.multiply(self.w, z, product), *summed] for z in self.z.unbind(0)]
+        self.move = [
+            [*op.multiply(z, pull, product), *moved, *op.multiply(pull, chi, pull), *scaled]
+            for z, chi in zip(self.z.unbind(0), self.chi.unbind(0), strict=True)
+        ]
 
 
 def start(m: Tensor, mask: Tensor) -> Plain:
@@ -66,23 +80,15 @@ def plain_network(
     autograd: slope differentiates a loss. Overlap: ||(m_1..m_L)||_2 / sqrt L.
     """
 
-    def prepare(on: Work, z: Tensor, chi: Tensor, constants: Any) -> None:
-        """z: (steps, 2, L, R); chi: (steps, L, R); both zero at padding."""
-        on.z.copy_(z)
-        on.chi.copy_(chi)
+    def prepare(on: Work, constants: Any) -> None:
+        on.root.copy_(constants.root)
+        on.kappa.copy_(constants.kappa)
         on.goals = target(on.z[:, 0], constants).unbind(0)
 
     def step(on: Work, i: int, constants: Any) -> None:
-        z, chi = on.views[i]
-        w = on.w
-        torch.mul(w, z, out=on.product)
-        pull = slope(torch.add(*on.parts, out=on.s), on.goals[i], constants) * constants.kappa
-        w.addcmul_(z, pull, value=-1)
-        torch.mul(w, w, out=on.square)
-        on.squares[1].addcmul_(chi, pull * pull)
-        torch.sqrt(on.squares[1], out=on.residual)
-        torch.add(*on.squares, out=on.total)
-        w.mul_(on.sum().rsqrt_().mul_(constants.root))
+        op.perform(on.fields[i])
+        torch.mul(slope(on.s, on.goals[i], constants), on.kappa, out=on.pull)
+        op.perform(on.move[i])
 
     return Model(lambda state, steps: Work(state.w, steps), prepare, step, overlap, 2, True, tokens, autograd)
 

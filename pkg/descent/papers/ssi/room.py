@@ -29,43 +29,44 @@ METHODS = {
     "sgd": MethodCard(
         "SGD, reduced", "headline",
         "The exact reduced simulator of SGD on one vector: the law of the d-dimensional chain in a few numbers a step.",
-        "derived", ("dimension", "rate"),
+        "derived", ("dimension", "rate"), builder="single:kappa",
     ),
     "tied": MethodCard(
         "tied network", "headline", "sigma(L^-1/2 sum_l <w, x_l>): one vector for all tokens, as attention has.", "code",
-        ("dimension", "rate", "rate_scaling"),
+        ("dimension", "rate", "rate_scaling"), builder="gain:kappa",
     ),
     "plain": MethodCard(
         "plain network", "baseline", "sigma(L^-1/2 sum_l <w_l, x_l>): a vector a token, rescaled as one.", "code",
-        ("dimension", "rate", "rate_scaling"),
+        ("dimension", "rate", "rate_scaling"), builder="gain:kappa",
     ),
     "trace": MethodCard(
         "trace attention", "headline", "L^-1/2 tr softmax(s s^T): attention read out by its trace, on L tokens.", "code",
-        ("dimension", "rate", "rate_scaling"),
+        ("dimension", "rate", "rate_scaling"), builder="gain:kappa",
     ),
     "attention_pe": MethodCard(
         "trace attention with PE", "headline", "Trace attention on two tokens with the opposite positional encoding.", "code",
-        ("dimension", "rate"),
+        ("dimension", "rate"), builder="single:kappa",
     ),
     "attention": MethodCard(
         "trace attention without PE", "control", "Trace attention on two tokens that do not know their positions.", "code",
-        ("dimension", "rate"),
+        ("dimension", "rate"), builder="single:kappa",
     ),
     "direct": MethodCard(
         "SGD, d-dimensional", "reference", "The chain in R^d, tokens and all, with slopes in closed form.", "code",
-        ("dimension", "rate"),
+        ("dimension", "rate"), builder="direct:Direct",
     ),
     "autograd": MethodCard(
         "SGD, d-dimensional, autograd", "reference", "The chain in R^d with gradients by autograd, as the official code.", "code",
-        ("dimension", "rate"),
+        ("dimension", "rate"), builder="direct:Direct",
     ),
     "flow": MethodCard("population flow", "reference", "Gradient flow of the population loss on the sphere.", "derived"),
     "flow_noise": MethodCard(
         "flow with V-term", "reference", "The flow with the pull -(lr/2) E|a|^2 (m, e) that fresh noise exerts.", "derived", ("rate",),
+        builder="gradient_flow:flow",
     ),
     "escape": MethodCard(
         "escape time of the flow", "reference", "The time of the flow from its start to the level, an integral in closed form.",
-        "derived", ("dimension", "rate"),
+        "derived", ("dimension", "rate"), builder="exponent:escape",
     ),
     "landscape": MethodCard("population loss", "reference", "The population loss R(e, m) by quadrature.", "derived"),
 }  # fmt: skip

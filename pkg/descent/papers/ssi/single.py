@@ -21,10 +21,9 @@ import torch
 from torch import Tensor
 
 from descent.core.errors import SettingError
+from descent.papers.ssi import operations as op
 from descent.papers.ssi.chains import Model
-from descent.papers.ssi.links import Fold
-
-APART = 3  # so many tokens are added one by one; more as halves of one product
+from descent.papers.ssi.noise import Noise
 
 
 class Single(NamedTuple):
@@ -34,34 +33,46 @@ class Single(NamedTuple):
 
 
 class Work:
-    """The memory of a chunk and the views of it that its steps need, made once.
+    """The memory of a chunk and the operations on it that its steps are, made once.
 
-    w (columns, R): the state. a (L, R): kappa times the slopes. drawn (steps, columns, tokens, R): the noise; z: what the student
-    sees of it. rest (steps, R): chi^2. goals: what the loss compares with, a tensor a step.
+    w (columns, R): the state; a (L, R): kappa times the slopes; s (L, R): the fields. drawn (steps, tokens, columns, R): the
+    noise; z: what the student sees of it. rest (steps, R): chi^2. goals: what the loss compares with, a tensor a step.
+    fields[i], move[i]: the operations of step i before and after its slopes. own: what has operations for these as well.
     """
 
-    def __init__(self, w: Tensor, steps: int, tokens: int, averaged: bool):
+    def __init__(self, w: Tensor, steps: int, tokens: int, averaged: bool, buffers: Callable[..., Any] | None):
         columns, rows = w.shape
         length = 1 if averaged else tokens
         both = w.new_empty(columns + length, rows)  # one square for both
-        self.both, self.w, self.a = both, both[:columns], both[columns:]
-        self.spread, self.residual = self.w[:, None], self.w[-1]
-        self.product = w.new_empty(columns, length, rows)
-        self.first, *self.others = self.product.unbind(0)
-        self.slopes = self.a.unbind(0) if length <= APART else None
-        self.pulled = Fold(self.product)
-        self.s = w.new_empty(length, rows)
-        self.squares = torch.empty_like(both)
-        self.norm, *self.more = self.squares[:columns].unbind(0)
-        self.left = self.more[-1]
-        self.size = Fold(self.squares[columns:])
-        self.drawn = w.new_empty(steps, columns, tokens, rows)
-        self.z = w.new_empty(steps, columns, 1, rows) if averaged else self.drawn
+        self.w, self.a, self.s = both[:columns], both[columns:], w.new_empty(length, rows)
+        self.drawn = w.new_empty(steps, tokens, columns, rows)
+        self.z = w.new_empty(steps, 1, columns, rows) if averaged else self.drawn
         self.rest = w.new_empty(steps, rows)
+        self.noise = Noise(self.drawn.transpose(1, 2), self.rest[:, None])
         self.goals: Sequence[Tensor] = ()
-        by_token = [x.unbind(1) for x in self.z.unbind(0)] if self.slopes else [()] * steps
-        self.views = list(zip(self.z.unbind(0), by_token, self.rest.unbind(0), strict=True))
-        self.own: Any = None
+        self.own = None if buffers is None else buffers(self.s, self.a, self.drawn[:, :, 0])
+
+        product, squares = w.new_empty(length, columns, rows), torch.empty_like(both)
+        to_pull, pull = op.fold(product)
+        to_size, size = op.fold(squares[columns:])
+        to_norm, norm = op.fold(squares[:columns])
+        left = squares[columns - 1]
+        first, *others = product.unbind(1)
+        summed = op.add(first, others[0], self.s)
+        for other in others[1:]:
+            summed += op.add(self.s, other, self.s)
+        moved = [*to_pull, *op.subtract(self.w, pull, self.w), *op.multiply(both, both, squares), *to_size]
+        scaled = [
+            *op.sqrt(left, self.w[-1]),
+            *to_norm,
+            *op.sqrt(norm, norm),
+            *op.divide(self.w, norm, self.w),
+        ]
+        self.fields = [[*op.multiply(self.w, z, product), *summed] for z in self.z.unbind(0)]
+        self.move = [
+            [*op.multiply(self.a[:, None], z, product), *moved, *op.add_product(left, size, rest, size, left), *scaled]
+            for z, rest in zip(self.z.unbind(0), self.rest.unbind(0), strict=True)
+        ]
 
 
 def start(m: Tensor, e: Tensor | None = None) -> Single:
@@ -77,13 +88,18 @@ def start(m: Tensor, e: Tensor | None = None) -> Single:
     return Single(torch.stack([*known, rest.clamp(min=0).sqrt()]))
 
 
+def kappa(*, dimension: int, rate: float) -> float:
+    """lr/d, by which a step moves the overlaps along the slopes."""
+    return rate / dimension
+
+
 def single_vector(
-    target: Callable[..., Tensor],
-    slope: Callable[..., Any],
+    target: Callable[..., Any],
+    slope: Callable[[Tensor, Tensor, Any], Tensor] | None,
     tokens: int,
     *,
     positional: bool,
-    buffers: Callable[[Tensor, Tensor, int], Any] | None = None,
+    buffers: Callable[[Tensor, Tensor, Tensor], Any] | None = None,
     mean: Callable[[Tensor, Any], Tensor] | None = None,
     autograd: bool = False,
 ) -> Model:
@@ -91,8 +107,9 @@ def single_vector(
 
     target(zstar, constants): what the loss compares with, of fields (steps, L, R), a chunk at a time.
     slope(s, target, constants) -> a (L, R) of one step, zero at padding.
-    buffers(s, a, steps) -> on, for slopes that write into memory of their own: then target is also given `on`, and slope(on, target)
-    leaves kappa a in a. Fields and slopes are mirrored there: those of the second token have the other sign (links.Pair).
+    buffers(s, a, zstar) -> on, in place of slope: `on.slopes[i]` are the operations from the fields s (L, R) of step i to kappa a in a,
+    on memory of their own; zstar (steps, L, R) is where the teacher's fields will lie, and target(zstar, constants, on) makes of them
+    what is compared with. Fields, slopes and noise are mirrored and scaled there (links.Pair).
     mean(z, constants): the projections (steps, columns, R) of L^{-1/2} sum_l x_l, for a student that sees no more than that: it is
     a student of one token, whose s and a are (1, R).
     autograd: slope differentiates a loss.
@@ -103,48 +120,28 @@ def single_vector(
         raise SettingError(f"ssi: the opposite positional encoding is one of 2 tokens, got {tokens}")
 
     def work(state: Single, steps: int) -> Work:
-        on = Work(state.w, steps, tokens, mean is not None)
-        on.own = None if buffers is None else buffers(on.s, on.a, steps)
-        return on
+        return Work(state.w, steps, tokens, mean is not None, buffers)
 
-    def prepare(on: Work, z: Tensor, chi: Tensor, constants: Any) -> None:
-        """z: (steps, columns, L, R); chi: (steps, 1, R)."""
-        drawn = on.drawn.copy_(z)
+    def prepare(on: Work, constants: Any) -> None:
+        drawn = on.drawn
         if on.own is None:
-            goals = target(drawn[:, 0], constants)
+            on.goals = target(drawn[:, :, 0], constants).unbind(0)
         else:
-            drawn[:, :, 1].neg_()
-            goals = target(drawn[:, 0], constants, on.own)
-        on.goals = goals.unbind(0)
+            drawn.mul_(on.own.signs)
+            on.rest.mul_(on.own.SCALE**2)
+            target(drawn[:, :, 0], constants, on.own)
         if positional:  # P_l e in s_l and P_l in G are what a shifted Z_l1 gives
-            drawn[:, 1] += constants.signs if on.own is None else 1
+            drawn[:, :, 1] += constants.signs if on.own is None else on.own.SCALE
         if mean is not None:
-            on.z[:, :, 0] = mean(drawn, constants)
-        on.rest.copy_(chi[:, 0])
+            on.z[:, 0] = mean(on.noise.z, constants)
 
     def step(on: Work, i: int, constants: Any) -> None:
-        z, by_token, rest = on.views[i]  # (columns, L, R); a token (columns, R) each; (R,) chi^2
-        w = on.w
-        torch.mul(on.spread, z, out=on.product)
-        s = torch.add(on.first, on.others[0], out=on.s)
-        for other in on.others[1:]:
-            s.add_(other)
-        if on.own is None:
-            torch.mul(slope(s, on.goals[i], constants), constants.kappa, out=on.a)
-        else:
-            slope(on.own, on.goals[i])
-        if on.slopes is None:
-            torch.mul(on.a, z, out=on.product)
-            w.sub_(on.pulled())
-        else:
-            for a, token in zip(on.slopes, by_token, strict=True):
-                w.addcmul_(a, token, value=-1)
-        torch.mul(on.both, on.both, out=on.squares)
-        torch.sqrt(on.left.addcmul_(on.size(), rest), out=on.residual)
-        norm = on.norm
-        for other in on.more:
-            norm.add_(other)
-        w.mul_(norm.rsqrt_())
+        op.perform(on.fields[i])
+        if on.own is not None:
+            op.perform(on.own.slopes[i])
+        elif slope is not None:
+            torch.mul(slope(on.s, on.goals[i], constants), constants.kappa, out=on.a)
+        op.perform(on.move[i])
 
     columns = 3 if positional else 2
     return Model(work, prepare, step, lambda state: state.w[..., 0, :].abs(), columns, False, tokens, autograd)

@@ -6,6 +6,7 @@ do not, since a curve is fitted through them as through independent runs.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from descent.core.job import Job, Variant
 from descent.core.records import Records
 from descent.papers.ssi import single
 from descent.papers.ssi.chains import Model, run_chains
-from descent.papers.ssi.links import Mixed, Pair, attention_slope_into
+from descent.papers.ssi.links import Mixed, Pair
 from descent.papers.ssi.noise import Chain
 from descent.papers.ssi.quadrature import level
 from descent.papers.ssi.rows import column, even_points, plan_of, programs, slices
@@ -49,7 +50,7 @@ def teacher_of(variants: list[Variant], device: torch.device) -> Mixed:
 
 def constants_of(variants: list[Variant], device: torch.device) -> Constants:
     """The row constants of attention variants."""
-    kappa = column(variants, lambda v: v.params["rate"] / v.params["dimension"], device)
+    kappa = column(variants, lambda v: single.kappa(**v.own), device)
     return Constants(kappa, single.opposite(kappa), teacher_of(variants, device))
 
 
@@ -57,11 +58,12 @@ def attention_model(variants: list[Variant]) -> Model:
     """The attention matrix of two tokens with the opposite positional encoding, of variants of either loss."""
     some = any(v.params["loss"] == "fro" for v in variants)
 
-    def target(zstar: Tensor, c: Constants, on: Pair) -> Tensor:
-        on.weigh(c.kappa, c.teacher.frobenius if some else None)
-        return on.aim(zstar, c.teacher)
+    def target(_zstar: Tensor, c: Constants, on: Pair) -> None:
+        on.weigh(c.kappa, c.teacher.frobenius)
+        on.teach(c.teacher)
+        on.aim()
 
-    return single.single_vector(target, attention_slope_into, 2, positional=True, buffers=Pair)
+    return single.single_vector(target, None, 2, positional=True, buffers=partial(Pair, frobenius=some))
 
 
 def _together(variants: list[Variant], context: Context, records: Records) -> None:
