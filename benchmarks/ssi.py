@@ -5,7 +5,8 @@ Attention on two tokens with positional encoding, fresh noise included, for the 
 (b) the same algorithm as a competent author writes it in plain NumPy: chains as the last axis, all noise of a block at once, no waste;
 and the same again with NumPy's fastest generator in place of its default.
 (c) the floor: the random numbers, a normal in place of each chi-square, and the step's products alone, no slope, nothing else.
-Process CPU time of one thread, warmed up, interleaved; median and range over repeats, nanoseconds a chain and step.
+Process CPU time of one thread, interleaved, each call after one that is not timed, as block follows block in a run; median and
+range over repeats, nanoseconds a chain and step; ratios are medians over the rounds.
 
     python benchmarks/ssi.py [--dimension 1000] [--repeats 9]
 """
@@ -153,20 +154,20 @@ def main() -> None:
     rows["direct, 1 chain (a) official way"] = ours("autograd", 1, 50), 50
     spent: dict[str, list[float]] = {name: [] for name in rows}
     with torch.no_grad():
-        for repeat in range(options.repeats + 1):
+        for _ in range(options.repeats):
             for name, (call, count) in rows.items():
+                call()
                 began = time.process_time()
                 call()
-                if repeat:
-                    spent[name].append((time.process_time() - began) / count * 1e9)
+                spent[name].append((time.process_time() - began) / count * 1e9)
     print(
         f"{platform.machine()}, torch {torch.__version__}, NumPy {np.__version__}, d = {d}, {options.repeats} repeats"
     )
-    cost = {name: statistics.median(values) for name, values in spent.items()}
-    for name, value in cost.items():
-        own = cost[name.split(" (")[0]] if name.split(" (")[0] in cost else cost["direct, 24 chains"]
-        low, high = min(spent[name]), max(spent[name])
-        print(f"{name:42s} {value:10.1f} ns ({low:.1f} to {high:.1f}) {value / own:8.2f} x ours")
+    for name, values in spent.items():
+        own = spent.get(name.split(" (")[0], spent["direct, 24 chains"])
+        ratio = statistics.median(theirs / ours for theirs, ours in zip(values, own, strict=True))
+        value, low, high = statistics.median(values), min(values), max(values)
+        print(f"{name:42s} {value:10.1f} ns ({low:.1f} to {high:.1f}) {ratio:8.2f} x ours")
 
 
 if __name__ == "__main__":
