@@ -62,6 +62,8 @@ def test_fresh_seeds_begin_at_2000_for_an_experiment_or_at_one_scale_of_it(proje
     edit(project, lambda d: d["experiments"]["race"].update(seeds_from="fresh"))
     assert plan(project, scale="smoke").jobs["tiny/race/long"].variants[0].seeds == (2000, 2001)
     assert plan(project, scale="smoke", seeds="dev").jobs["tiny/race/long"].variants[0].seeds == (500, 501)
+    edit(project, lambda d: d["experiments"]["race"].update(seeds_from="again"))
+    assert plan(project, scale="smoke").jobs["tiny/race/long"].variants[0].seeds == (3000, 3001)
     edit(project, lambda d: d["experiments"]["race"]["scales"]["smoke"].update(seeds_from="verdict"))
     assert plan(project, scale="smoke").jobs["tiny/race/long"].variants[0].seeds == (1000, 1001)
 

@@ -159,7 +159,7 @@ class ScaleConfig:
     vary: dict[str, Axis] = key("Axes whose values differ at this scale.", factory=dict)
     methods: list[str] | None = key("The methods at this scale, when not all.", None)
     not_run: str | None = key("Why the experiment is not run at this scale; shown where its claims are.", None)
-    seeds_from: Literal["verdict", "fresh"] | None = key("At this scale alone: see the experiment's.", None)
+    seeds_from: Literal["verdict", "fresh", "again"] | None = key("At this scale alone: see the experiment's.", None)
 
 
 @dataclass
@@ -209,8 +209,9 @@ class ExperimentConfig:
     )
     tier: Tier = key("extended: run only with `--config tier=extended`.", "core")
     threads: int = key("Threads of a job; part of its bytes.", 1, low=1, high=MOST_THREADS)
-    seeds_from: Literal["verdict", "fresh", "tuning"] = key(
+    seeds_from: Literal["verdict", "fresh", "again", "tuning"] = key(
         "fresh: seeds from 2000, for an experiment whose claims were changed after the seeds from 1000 had been seen; "
+        "again: seeds from 3000, after those from 2000 had been seen as well; "
         "tuning: seeds from 200, which no verdict is computed on.",
         "verdict",
     )

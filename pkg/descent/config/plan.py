@@ -29,7 +29,7 @@ from descent.core.job import Job, Variant
 from descent.data.cards import stand_in
 from descent.data.presence import present
 
-FIRST_SEED = {"verdict": 1000, "fresh": 2000, "dev": 500, "tuning": 200}
+FIRST_SEED = {"verdict": 1000, "fresh": 2000, "again": 3000, "dev": 500, "tuning": 200}
 
 
 @dataclass(frozen=True)

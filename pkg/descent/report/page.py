@@ -20,7 +20,7 @@ from descent.core.files import write_text
 from descent.report import theme
 from descent.report.figures import FIGURES
 from descent.report.finals import finals, results_csv
-from descent.report.first import first_verdicts, on_fresh_seeds
+from descent.report.first import first_verdicts, fresh_seeds
 from descent.report.front import matching
 from descent.report.html import image, render
 from descent.report.judged import VERDICTS_FILE, cost_rows, label, read_verdicts
@@ -145,9 +145,13 @@ def _claims(
         first = picture is not None and picture["name"] not in shown
         if picture is not None:
             shown.add(picture["name"])
-        fresh = on_fresh_seeds(results.config, claim["experiments"], results.scale)
+        fresh = fresh_seeds(results.config, claim["experiments"], results.scale)
         own = {"picture": picture["name"] if picture else None, "show": first}
-        own |= {"before": before.get(claim["claim"]) if fresh else None, "others": others.get(claim["claim"], [])}
+        own |= {
+            "before": before.get(claim["claim"], []) if fresh else [],
+            "fresh": fresh,
+            "others": others.get(claim["claim"], []),
+        }
         claims.append({**claim, **own})
     return claims
 
