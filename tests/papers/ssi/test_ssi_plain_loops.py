@@ -243,6 +243,25 @@ def encoded(seed, key, d, lr, steps, m, e, slope, positional=True):
     return path
 
 
+def test_a_transition_of_one_setting_is_that_row_of_many():
+    one = {
+        "dimension": 30,
+        "rate": 0.6,
+        "width": 1.0,
+        "loss": "sq",
+        "steps": 100,
+        "begin": "normal",
+        "records": 10,
+        "tail": 3,
+    }
+    many = job("transition", *[("sgd", {**one, "omega": omega}) for omega in (0.3, 0.8)])
+    alone = job("transition", ("sgd", {**one, "omega": 0.8}))
+    whole, own = (transition.run(made, context()).frame(made) for made in (many, alone))
+    np.testing.assert_array_equal(
+        values(whole, "m_final", "sgd").reshape(len(SEEDS), 2)[:, 1], values(own, "m_final", "sgd").ravel()
+    )
+
+
 @pytest.mark.parametrize(
     ("loss", "begin", "width"), [("sq", "normal", 1.0), ("fro", "normal", 0.8), ("fro", "zero", 1.0)]
 )
