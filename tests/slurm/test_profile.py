@@ -25,7 +25,7 @@ rule train_cpu:
         echo "working on {wildcards.name}" > {log}
         case {wildcards.name} in
             bad) echo "the loss is not a number" >> {log}; exit 3 ;;
-            cancelled|large) touch {wildcards.name}.started; sleep 60 ;;
+            cancelled|large) touch {wildcards.name}.started; sleep 600 ;;
         esac
         echo "gpu=${{CUDA_VISIBLE_DEVICES:-none}}" > {output}
         '''
