@@ -166,6 +166,32 @@ def test_steps_do_what_they_say(folders, loaded):
     torch.testing.assert_close(empty.theta, theta - 0.5 * (book.noise_std * 0.3 / 3) * normal)
 
 
+@pytest.mark.parametrize("clip", [400.0, 1e-3])  # beyond every slope, and below
+def test_a_zeroth_order_step_adds_clipped_slopes_along_its_direction(folders, loaded, clip):
+    records = list(encode(loaded, science_qa(folders / "data", "train"), 5, 2))
+    task = Task(loaded, layout(loaded.shape, 2, 4.0), records)
+    theta, z = (
+        torch.randn(1, task.layout.size, generator=torch.Generator().manual_seed(s)) * c for s, c in ((1, 0.1), (3, 1))
+    )
+    book = ledger(records=7, batch=3, clip_norm=clip)
+
+    def loss(at, record):
+        return torch.nn.functional.cross_entropy(logits_of(task, at, record)[None], torch.tensor([record.answer]))
+
+    with torch.no_grad():
+        slopes = [(loss(theta + 0.05 * z, records[i]) - loss(theta - 0.05 * z, records[i])) / 0.1 for i in (1, 4)]
+        got = private_step(
+            task,
+            recipe("dpzo", step_size=0.5, probe=0.05),
+            book,
+            State(theta, 0),
+            Noise((1, 4), z, torch.tensor([0.3])),
+        )
+    assert all((abs(s) > clip) == (clip < 1) for s in slopes)
+    total = sum(s.clamp(-clip, clip) for s in slopes) + book.noise_std * 0.3
+    torch.testing.assert_close(got.theta, theta - 0.5 * total / 3 * z)
+
+
 def test_a_job_trains_and_records_its_privacy(folders):
     params = {
         "checkpoint_dir": str(folders / "model"), "data_dir": str(folders / "data"), "most_records": None, "test_records": 4,
