@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +12,11 @@ COMMANDS = ("sbatch", "squeue", "sacct", "scancel", "srun", "scontrol", "sinfo",
 FAKE = Path(__file__).parent / "fake" / "slurm"
 ROOT = Path(__file__).resolve().parents[2]
 PROFILE = ROOT / "profiles" / "slurm"
+
+
+def heard() -> None:
+    """A shell starts what runs in its background deaf to Ctrl-C, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class FakeCluster:
@@ -38,8 +44,9 @@ class FakeCluster:
             *arguments,
         ]
         return subprocess.Popen(
-            command, cwd=folder, env=self.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
+            command, cwd=folder, env=self.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            preexec_fn=heard,
+        )  # fmt: skip
 
     def run(self, folder: Path, *arguments: str, profile: Path = PROFILE) -> tuple[int, str]:
         """Exit code and everything printed."""
