@@ -180,17 +180,13 @@ def test_a_seed_does_not_notice_the_others_of_its_batch(plan, data, needs):
         np.testing.assert_allclose(losses((500, 501, 502)), losses((501,)), rtol=1e-5)
 
 
+PRIVACY = {
+    "epsilon": "3", "delta": 1e-5, "records": 512, "batch": 64, "steps": 4, "accountant": "rdp", "noise_multiplier": None,
+}  # fmt: skip
+
+
 def test_fusion_noise_has_the_size_of_its_reading():
-    params = {
-        "epsilon": "3",
-        "delta": 1e-5,
-        "records": 512,
-        "batch": 64,
-        "steps": 4,
-        "accountant": "rdp",
-        "noise_multiplier": None,
-    }
-    ledger = open_ledger(recipe("dual", clip_norm=2.0), params)
+    ledger = open_ledger(recipe("dual", clip_norm=2.0), PRIVACY)
     sizes = {
         kind: fusion_std(ledger, recipe("dual", contextual=4, fuse_noise=kind))
         for kind in ("none", "sigmaC", "sigmaC/B")
@@ -201,18 +197,9 @@ def test_fusion_noise_has_the_size_of_its_reading():
 
 
 def test_the_ledger_clips_by_the_setting_of_the_method_s_order():
-    params = {
-        "epsilon": "3",
-        "delta": 1e-5,
-        "records": 512,
-        "batch": 64,
-        "steps": 4,
-        "accountant": "rdp",
-        "noise_multiplier": None,
-    }
     for name in METHODS:
         expected = 3.0 if name in ("dpzo", "dpzo_m1") else 2.0
-        assert open_ledger(recipe(name, clip_norm=2.0, slope_clip=3.0), params).clip_norm == expected
+        assert open_ledger(recipe(name, clip_norm=2.0, slope_clip=3.0), PRIVACY).clip_norm == expected
 
 
 def test_each_control_changes_one_part_of_dual_priv():
